@@ -1,0 +1,3 @@
+"""Glassline online: serve, explain, record. Never imports torch, `models` or `training`."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Models in memory: sessions, the registry, and the path from tensors to an answer."""

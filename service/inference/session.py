@@ -1,0 +1,129 @@
+"""One ONNX graph in memory, on the device that was asked for."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from service.errors import CorruptModel, Unavailable
+from service.store import StoredModel
+
+Device = Literal["cpu", "cuda", "auto"]
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_log = logging.getLogger("glassline.session")
+
+
+class Session:
+    """An ONNX Runtime session that knows its provider and how long one row takes.
+
+    Args:
+        model: a stored, verified model.
+        role: which of its graphs.
+        device: `cuda` refuses to fall back; `auto` takes CUDA where it is and says which.
+        threads: intra-op threads; 0 = as many as this process may use.
+
+    Raises:
+        CorruptModel: ONNX Runtime cannot load the graph.
+        Unavailable: `cuda` was demanded and is not to be had.
+    """
+
+    def __init__(
+        self,
+        model: StoredModel,
+        role: str = "predict",
+        device: Device = "cpu",
+        threads: int = 0,
+    ) -> None:
+        self.reference = model.manifest.reference
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self._ort = self._open(model, role, device)
+        self.provider: str = self._ort.get_providers()[0]
+        if device == "cuda" and self.provider != _PROVIDERS["cuda"]:
+            raise Unavailable(
+                f"{self.reference}: device 'cuda' was demanded, but ONNX Runtime fell back to "
+                f"{self.provider}. Check the driver, or set GLASSLINE_DEVICE=cpu."
+            )
+        self.output_names = [o.name for o in self._ort.get_outputs()]
+        #: seconds for one row, measured at warm-up; decides inline or thread.
+        self.row_seconds = 0.0
+
+    def _open(self, model: StoredModel, role: str, device: Device) -> ort.InferenceSession:
+        check_runtime()
+        available = ort.get_available_providers()
+        wanted = [_PROVIDERS["cpu"]]
+        if device in ("cuda", "auto") and _PROVIDERS["cuda"] in available:
+            wanted.insert(0, _PROVIDERS["cuda"])
+        elif device == "cuda":
+            raise Unavailable(
+                f"{self.reference}: device 'cuda' was demanded, but this ONNX Runtime offers only "
+                f"{', '.join(available)}. Install glassline[gpu], or set GLASSLINE_DEVICE=cpu."
+            )
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Spinning threads burn the cores that the other processes need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            return ort.InferenceSession(str(model.graph(role)), options, providers=wanted)
+        except Exception as error:  # ONNX Runtime's exceptions share no public base
+            raise CorruptModel(
+                f"{self.reference}: ONNX Runtime cannot load graph '{role}': {error}"
+            ) from None
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the graph.
+
+        Args:
+            inputs: every graph input, batch on axis 0, as the manifest declares them.
+
+        Returns:
+            Every graph output by name.
+        """
+        return dict(zip(self.output_names, self._ort.run(None, dict(inputs)), strict=True))
+
+    def warm_up(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Run until the allocator is warm; the fastest of three runs is `row_seconds`."""
+        rows = len(next(iter(inputs.values())))
+        times = []
+        for _ in range(4):
+            start = time.perf_counter()
+            self.run(inputs)
+            times.append(time.perf_counter() - start)
+        self.row_seconds = min(times[1:]) / rows
+        _log.info("%s on %s: %.3f ms a row", self.reference, self.provider, self.row_seconds * 1e3)
+
+
+def blank_inputs(model: StoredModel, rows: int = 1, free: int = 8) -> dict[str, NDArray[Any]]:
+    """All-zero inputs in the manifest's shapes; free extents become `free`."""
+    dtypes = {"BOOL": np.bool_, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64}
+    blanks: dict[str, NDArray[Any]] = {}
+    for tensor in model.manifest.inputs:
+        shape = (rows, *(free if extent == -1 else extent for extent in tensor.shape[1:]))
+        dtype = dtypes.get(tensor.datatype) or np.dtype(tensor.datatype.lower())
+        blanks[tensor.name] = np.zeros(shape, dtype)
+    return blanks
+
+
+@lru_cache(maxsize=1)
+def check_runtime() -> None:
+    """Refuse the two ONNX Runtime wheels together: they overwrite each other's files.
+
+    Raises:
+        Unavailable: both `onnxruntime` and `onnxruntime-gpu` are installed.
+    """
+    installed = {d.metadata["Name"].lower() for d in importlib.metadata.distributions()}
+    if {"onnxruntime", "onnxruntime-gpu"} <= installed:
+        raise Unavailable(
+            "both onnxruntime and onnxruntime-gpu are installed, and each has overwritten files "
+            "of the other. Uninstall both, then install glassline[cpu] or glassline[gpu]."
+        )

@@ -1,0 +1,172 @@
+"""The manifest: the one contract between training and serving.
+
+Training writes it beside the ONNX graphs; the service reads nothing else about a
+model. It is canonical JSON (RFC 8785), so that equal manifests have equal digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Annotated, Literal
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+SCHEMA = "glassline.manifest/1"
+
+#: Open Inference Protocol v2 datatypes that a model tensor may have.
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP16", "FP32", "FP64", "BYTES",
+]  # fmt: skip
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+#: BentoML tags allow exactly this, and so do URLs without escaping.
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+ModelVersion = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Tensor(_Part):
+    """One named input or output.
+
+    `shape` counts the batch as axis 0; -1 is a free extent. `range` is inclusive, in `unit`.
+    `features` names the last axis, one name an element.
+    """
+
+    name: str = Field(min_length=1)
+    datatype: Datatype
+    shape: tuple[Annotated[int, Field(ge=-1)], ...] = Field(min_length=1)
+    unit: str | None = None
+    range: tuple[float, float] | None = None
+    features: tuple[str, ...] | None = None
+
+
+class Graph(_Part):
+    """An ONNX file in the model folder, by role (`predict`, `encode`, `step`, ...)."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    sha256: Sha256
+
+
+class ImageMedia(_Part):
+    """How a bare image body becomes the input tensor: decoding only, no arithmetic.
+
+    The picture is brought to `color` (L = 8-bit grey, RGB = 8-bit colour), fitted to
+    `width` x `height` pixels as `fit` says, and laid out channels first, UINT8. Scaling
+    and normalisation are inside the graph.
+    """
+
+    kind: Literal["image"] = "image"
+    input: str
+    color: Literal["L", "RGB"]
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    #: stretch: resize both sides; cover: resize the short side, then crop the centre.
+    fit: Literal["stretch", "cover"] = "stretch"
+
+
+class ExplainerDefaults(_Part):
+    """What an explanation uses where the request does not say."""
+
+    modality: Literal["image", "table", "text", "sequence"]
+    segmentation: str = "auto"
+    num_samples: int = Field(default=1000, ge=10)
+    num_features: int = Field(default=10, ge=1)
+
+
+class Provenance(_Part):
+    """Everything it takes to train the model again."""
+
+    script: str
+    config: dict[str, JsonValue]
+    seed: int
+    git_revision: str
+    trained_at: str
+    seconds: float = Field(ge=0)
+    data: dict[str, JsonValue]
+    libraries: dict[str, str]
+    environment: dict[str, JsonValue]
+
+
+class Parity(_Part):
+    """How far the exported graph was from the trained module, over `rows` test rows."""
+
+    rows: int = Field(gt=0)
+    max_abs_difference: float = Field(ge=0)
+    label_flips: int = Field(ge=0)
+    tolerance: float = Field(gt=0)
+
+
+class Manifest(_Part):
+    """One released model version. See the field types for units and ranges."""
+
+    schema_version: Literal["glassline.manifest/1"] = SCHEMA
+    name: ModelName
+    version: ModelVersion
+    family: str
+    task: Literal["classify"]
+    graphs: dict[str, Graph] = Field(min_length=1)
+    assets: dict[str, Graph] = Field(default_factory=dict)
+    inputs: tuple[Tensor, ...] = Field(min_length=1)
+    outputs: tuple[Tensor, ...] = Field(min_length=1)
+    labels: tuple[str, ...] = ()
+    media: ImageMedia | None = None
+    explainer: ExplainerDefaults | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+    parity: Parity
+    provenance: Provenance
+    card: str = ""
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Manifest:
+        names = [t.name for t in (*self.inputs, *self.outputs)]
+        if len(set(names)) != len(names):
+            raise ValueError(f"tensor names must differ, got {names}")
+        if "predict" not in self.graphs:
+            raise ValueError(f"graphs needs the role 'predict', got {sorted(self.graphs)}")
+        if self.media is not None:
+            self._media_fits()
+        if self.task == "classify":
+            classes = self.outputs[0].shape[-1]
+            if classes != len(self.labels):
+                raise ValueError(
+                    f"output '{self.outputs[0].name}' has {classes} classes, "
+                    f"but there are {len(self.labels)} labels"
+                )
+        return self
+
+    def _media_fits(self) -> None:
+        media = self.media
+        assert media is not None
+        channels = {"L": 1, "RGB": 3}[media.color]
+        wanted = (channels, media.height, media.width)
+        tensor = next((t for t in self.inputs if t.name == media.input), None)
+        if tensor is None or tensor.datatype != "UINT8" or tensor.shape[1:] != wanted:
+            raise ValueError(
+                f"media decodes to UINT8 {wanted} for input '{media.input}', "
+                f"but the inputs are {[(t.name, t.datatype, t.shape) for t in self.inputs]}"
+            )
+
+    def canonical(self) -> bytes:
+        """Canonical JSON of this manifest (RFC 8785)."""
+        return rfc8785.dumps(self.model_dump(mode="json"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `canonical()`, lower-case hex."""
+        return hashlib.sha256(self.canonical()).hexdigest()
+
+    @property
+    def reference(self) -> str:
+        """`name@version`, the way people and records name a model."""
+        return f"{self.name}@{self.version}"
+
+
+def elements(shape: tuple[int, ...]) -> int:
+    """Number of elements of a concrete shape; 1 for a scalar."""
+    return math.prod(shape)

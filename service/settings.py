@@ -1,0 +1,117 @@
+"""Configuration, read once and then frozen.
+
+Every setting is an environment variable `GLASSLINE_<NAME>`, or a key of the TOML file
+that `GLASSLINE_CONFIG` names; the environment wins.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from service.errors import GlasslineError
+
+
+class InvalidSettings(GlasslineError):
+    """A setting is missing, misspelt or out of range."""
+
+
+class Settings(BaseSettings):
+    """All settings; the field descriptions are the documentation."""
+
+    model_config = SettingsConfigDict(env_prefix="GLASSLINE_", frozen=True, extra="forbid")
+
+    home: Path = Field(Path(".glassline"), description="Folder of models, database and keys.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(3000, ge=1, le=65535, description="TCP port to listen on.")
+    workers: int = Field(1, ge=1, le=64, description="Predicting processes.")
+    explain_workers: int = Field(1, ge=1, le=64, description="Explaining processes.")
+    explain_queue: int = Field(
+        16, ge=1, le=4096, description="Explanations waiting per predicting process; more get 429."
+    )
+    explain_timeout_s: float = Field(
+        120.0, gt=0, le=3600, description="Seconds before a synchronous explanation gets 504."
+    )
+    explain_max_samples: int = Field(
+        20_000, ge=10, description="Largest num_samples a request may ask for."
+    )
+    device: Literal["cpu", "cuda", "auto"] = Field("auto", description="Where graphs run.")
+    threads: int = Field(0, ge=0, le=256, description="ONNX Runtime threads a graph; 0 = cores.")
+    max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")
+    max_image_pixels: int = Field(
+        40_000_000, ge=1, description="Largest image, width x height, checked before decoding."
+    )
+    max_batch_rows: int = Field(1024, ge=1, description="Largest batch in one request.")
+    database_url: str = Field(
+        "", description="SQLAlchemy URL of the record store; empty = SQLite in the home folder."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log line written."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Constructor arguments, then the environment, then the TOML file."""
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if path := os.environ.get("GLASSLINE_CONFIG"):
+            if not Path(path).is_file():
+                raise InvalidSettings(f"GLASSLINE_CONFIG: no file at {path}; unset it or fix it.")
+            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
+        return tuple(sources)
+
+    @property
+    def root(self) -> Path:
+        """`home`, absolute."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def bentoml_home(self) -> Path:
+        """BentoML's own folder, one for each home so that servers do not share it."""
+        return self.root / "bentoml"
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the record store."""
+        return self.database_url or f"sqlite:///{self.root / 'records.db'}"
+
+    def environment(self) -> dict[str, str]:
+        """What a child process needs so that it sees the same settings and BentoML home."""
+        values = {f"GLASSLINE_{k.upper()}": str(v) for k, v in self.model_dump().items()}
+        values["GLASSLINE_HOME"] = str(self.root)
+        values["BENTOML_HOME"] = str(self.bentoml_home)
+        values["BENTOML_DO_NOT_TRACK"] = "True"
+        return values
+
+
+@lru_cache(maxsize=1)
+def load() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        InvalidSettings: a value is out of range or unknown; the message names each.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"GLASSLINE_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}, got {e['input']!r}"
+            for e in error.errors()
+        ]
+        raise InvalidSettings("; ".join(lines)) from None

@@ -1,0 +1,1 @@
+"""numpy after the graph: a file for each kind of answer."""
