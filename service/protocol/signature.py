@@ -1,0 +1,192 @@
+"""What a manifest demands of a request's tensors, compiled once for each model.
+
+Both codecs check against it before a single array is made, so that nobody in a batch
+pays for a neighbour's mistake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import TensorMismatch, TooLarge
+from service.manifest import Manifest, Tensor
+from service.protocol.datatypes import BINARY_ONLY, DTYPES
+from service.protocol.metadata import task_outputs
+
+#: Signatures kept; a server holds few models at a time, and each entry pins its manifest.
+_KEPT: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One input tensor's demands. `range` is None where the dtype implies it."""
+
+    name: str
+    datatype: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    range: tuple[float, float] | None
+    floating: bool
+    where: str
+    remedy: str
+
+    def refuse(self, got: str, wanted: str, remedy: str = "") -> NoReturn:
+        """Raise TensorMismatch: where, got, wanted, remedy."""
+        raise TensorMismatch(f"{self.where} {got}, wanted {wanted}. {remedy or self.remedy}")
+
+    def concrete(self, shape: Any, max_rows: int) -> tuple[int, ...]:
+        """A request's shape, checked against the declared one. Nothing is allocated.
+
+        Args:
+            shape: whatever JSON gave.
+            max_rows: largest extent of axis 0.
+
+        Raises:
+            TensorMismatch: not a list of integers, or it does not fit.
+            TooLarge: more than `max_rows` rows.
+        """
+        declared = self.shape
+        if type(shape) is not list or len(shape) != len(declared):
+            self._refuse_shape(shape)
+        for got, wanted in zip(shape, declared, strict=True):
+            if type(got) is not int or (got < 1 if wanted < 0 else got != wanted):
+                self._refuse_shape(shape)
+        if shape[0] > max_rows:
+            raise TooLarge(
+                f"{self.where} has {shape[0]} rows, at most {max_rows} are accepted. "
+                "Send smaller batches, or raise GLASSLINE_MAX_BATCH_ROWS."
+            )
+        return tuple(shape)
+
+    def _refuse_shape(self, shape: Any) -> NoReturn:
+        wanted = ", ".join("any" if extent < 0 else str(extent) for extent in self.shape)
+        self.refuse(
+            f"has shape {shown(shape)}",
+            f"a list of integers that fits ({wanted}), every 'any' at least 1",
+            f"Send one item per row on axis 0. {self.remedy}",
+        )
+
+    def check_values(self, array: NDArray[Any]) -> None:
+        """Refuse NaN, Infinity and what lies outside the declared range.
+
+        Args:
+            array: numeric, of this slot's dtype.
+
+        Raises:
+            TensorMismatch: a value is refused; the message names the first.
+        """
+        if self.range is not None and array.size:
+            low, high = self.range
+            # Comparisons with NaN are false, so one test refuses it too.
+            if not (array.min() >= low and array.max() <= high):
+                self._refuse_value(array)
+        elif self.floating and not np.isfinite(array).all():
+            self._refuse_value(array)
+
+    def _refuse_value(self, array: NDArray[Any]) -> NoReturn:
+        flat = array.reshape(-1)
+        good = np.isfinite(flat)
+        wanted = "a finite number"
+        if self.range is not None:
+            low, high = self.range
+            good &= (flat >= low) & (flat <= high)
+            wanted = f"{low:g} to {high:g}"
+        index = int(np.argmin(good))
+        self.refuse(
+            f"has {flat[index].item()!r} at element {index}",
+            f"{wanted} in {self.datatype}",
+            "Clean or rescale the values before sending them.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A manifest's inputs by name, and the outputs that a request may ask for."""
+
+    manifest: Manifest
+    where: str
+    inputs: dict[str, Slot]
+    outputs: dict[str, str]
+    binary_only: tuple[str, ...]
+
+    def single(self) -> Slot:
+        """The only input.
+
+        Raises:
+            TensorMismatch: the model has several.
+        """
+        if len(self.inputs) != 1:
+            raise TensorMismatch(
+                f"{self.where}: got a raw body for {len(self.inputs)} inputs "
+                f"({', '.join(self.inputs)}), wanted a model with one. "
+                "Send JSON, or binary tensors behind a JSON header."
+            )
+        return next(iter(self.inputs.values()))
+
+
+_compiled: dict[int, Signature] = {}
+
+
+def signature_of(manifest: Manifest) -> Signature:
+    """The signature of a manifest, from the cache where this very object was seen before."""
+    # By identity: a manifest holds dicts and has no hash. The entry keeps it alive, so
+    # that no other object can come to bear its id.
+    signature = _compiled.get(id(manifest))
+    if signature is None:
+        if len(_compiled) >= _KEPT:
+            _compiled.clear()
+        signature = _compiled[id(manifest)] = _compile(manifest)
+    return signature
+
+
+def _compile(manifest: Manifest) -> Signature:
+    outputs = {t.name: t.datatype for t in (*manifest.outputs, *task_outputs(manifest))}
+    return Signature(
+        manifest=manifest,
+        where=manifest.reference,
+        inputs={tensor.name: _slot(manifest, tensor) for tensor in manifest.inputs},
+        outputs={name: str(datatype) for name, datatype in outputs.items()},
+        binary_only=tuple(name for name, kind in outputs.items() if kind in BINARY_ONLY),
+    )
+
+
+def _slot(manifest: Manifest, tensor: Tensor) -> Slot:
+    dtype = DTYPES[tensor.datatype]
+    bounds = tensor.range
+    if bounds is not None and dtype.kind in "iu":
+        whole = np.iinfo(dtype)
+        if bounds[0] <= whole.min and bounds[1] >= whole.max:
+            bounds = None
+    elif bounds is not None and dtype.kind == "f":
+        # A bound beyond the dtype would become Infinity in it, and let Infinity pass.
+        finite = np.finfo(dtype)
+        bounds = max(bounds[0], float(finite.min)), min(bounds[1], float(finite.max))
+    return Slot(
+        name=tensor.name,
+        datatype=tensor.datatype,
+        dtype=dtype,
+        shape=tensor.shape,
+        range=bounds if dtype.kind in "iuf" else None,
+        floating=dtype.kind == "f",
+        where=f"{manifest.reference}: input '{tensor.name}'",
+        remedy=f"GET /v2/models/{manifest.name} lists every input.",
+    )
+
+
+def shown(value: Any) -> str:
+    """A value from a request, short enough for an error message."""
+    if isinstance(value, dict):
+        return f"an object of {len(value)} members"
+    if isinstance(value, list):
+        if len(value) > 8 or any(isinstance(item, (list, dict)) for item in value):
+            return f"a list of {len(value)}"
+        return f"({', '.join(shown(item) for item in value)})"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else value[:40] + "...")
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
