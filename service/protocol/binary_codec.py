@@ -233,18 +233,21 @@ def encode(
             tensor = json_tensor(name, outputs[name])
         tensors.append(tensor)
     header = envelope.response(manifest, tensors, request, parameters)
-    check_finite(header, {name: outputs[name] for name in names if name not in binary})
+    if b"null" in header:
+        check_finite({name: outputs[name] for name in names if name not in binary})
     return b"".join([header, *buffers]), len(header)
 
 
 def _buffer(name: str, values: NDArray[Any], datatype: str) -> bytes | memoryview:
     if datatype != "BYTES":
         return np.ascontiguousarray(values, DTYPES[datatype]).reshape(-1).view(np.uint8).data
-    if values.dtype == object and all(type(v) is bytes for v in values.reshape(-1)):
-        encoded = values.reshape(-1).tolist()
-    else:
+    elements: list[Any] = values.reshape(-1).tolist()
+    try:
+        # Bytes go as they are, UTF-8 or not: only JSON needs text.
+        encoded = [e if isinstance(e, bytes) else str.encode(e, "utf-8") for e in elements]
+    except (TypeError, UnicodeError):
         encoded = [text.encode("utf-8") for text in texts(name, values)]
-    return b"".join(part for raw in encoded for part in (_LENGTH.pack(len(raw)), raw))
+    return b"".join([part for raw in encoded for part in (_LENGTH.pack(len(raw)), raw)])
 
 
 def header_size(value: str, where: str = "request") -> int:

@@ -66,11 +66,19 @@ def texts(name: str, array: NDArray[Any]) -> list[str]:
     """
     elements: list[Any] = array.reshape(-1).tolist()
     try:
+        # A lone surrogate is a str that no UTF-8 can carry.
+        "".join(elements).encode("utf-8")
+    except (TypeError, UnicodeError):
+        return _decoded(name, elements)
+    return elements
+
+
+def _decoded(name: str, elements: list[Any]) -> list[str]:
+    try:
         for index, element in enumerate(elements):
             if isinstance(element, bytes):
                 elements[index] = element.decode("utf-8")
             else:
-                # A lone surrogate is a str that no UTF-8 can carry.
                 str.encode(element, "utf-8")
     except (TypeError, UnicodeError) as error:
         raise TensorMismatch(

@@ -57,9 +57,9 @@ def decode_image(body: bytes, media: ImageMedia, max_pixels: int) -> NDArray[np.
         TooLarge: more than `max_pixels` pixels.
     """
     image = _open(body, max_pixels)
-    depth = body[24] if image.format == "PNG" else 8
     try:
         image.load()
+        depth = body[24] if image.format == "PNG" else 8  # IHDR is the first chunk
         picture = _fitted(_coloured(_upright(image), depth, media.color), media, max_pixels)
     except MemoryError:
         raise

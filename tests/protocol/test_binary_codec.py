@@ -292,6 +292,13 @@ def test_json_part_of_a_mixed_answer_still_refuses_nan() -> None:
         binary_codec.encode(TINY, outputs, InferRequest(None, {}, wanted, {}), {})
 
 
+@pytest.mark.parametrize("element", [3, None, "\ud800"])
+def test_strings_that_no_bytes_can_carry_are_refused(element: Any) -> None:
+    outputs = {"line": np.array(["a", element], dtype=object)}
+    with pytest.raises(TensorMismatch, match="'line' has .* at element 1"):
+        binary_codec.encode(TINY, outputs, AS_BYTES, {})
+
+
 @pytest.mark.parametrize(("value", "number"), [("0", 0), ("154", 154), ("007", 7)])
 def test_header_size(value: str, number: int) -> None:
     assert binary_codec.header_size(value) == number

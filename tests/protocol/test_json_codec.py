@@ -113,7 +113,7 @@ def test_datatype_holds_its_whole_range(datatype: str, data: str, dtype: str) ->
         ("INT32", "[2147483648,0]", "2147483648"),
         ("INT64", "[0,9223372036854775808]", "9223372036854775808"),
         ("INT64", "[0,false]", "false at element 1"),
-        ("FP32", "[0,1e39]", "inf at element 1"),
+        ("FP32", "[0,1e39]", "1e\\+39 at element 1"),
         ("FP32", '[0,"1.5"]', "'1.5' at element 1"),
         ("FP32", "[0,null]", "null at element 1"),
         ("FP32", "[true,0]", "true at element 0"),
@@ -266,7 +266,7 @@ def test_inputs_must_have_the_same_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "got"), [("[0,10.01]", "10.0"), ("[-11,0]", "-11.0"), ("[0,1e39]", "inf")]
+    ("values", "got"), [("[0,10.01]", "10.0"), ("[-11,0]", "-11.0"), ("[0,1e9]", "1000000000.0")]
 )
 def test_value_outside_the_manifests_range_is_refused(values: str, got: str) -> None:
     with pytest.raises(TensorMismatch, match=f"has {got}.*wanted -10 to 10 in FP32"):

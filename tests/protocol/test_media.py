@@ -205,6 +205,8 @@ def test_declared_pixels_are_refused_before_decoding(size: tuple[int, int], limi
         saved(Image.new("L", (8, 8)), "BMP"),
         saved(Image.new("L", (64, 64)), "PNG")[:-30],
         saved(Image.effect_noise((64, 64), 50), "JPEG")[:-300],
+        b"\x89PNG\r\n\x1a\n\0\0\0\0IDAT",
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT", b"") + chunk(b"IEND", b""),
         png(8, 0, b"", width=2, height=1),
         png(8, 0, b"\0\0", width=0, height=1),
     ],
