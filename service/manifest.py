@@ -13,8 +13,6 @@ from typing import Annotated, Literal
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-SCHEMA = "glassline.manifest/1"
-
 #: Open Inference Protocol v2 datatypes that a model tensor may have.
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
@@ -105,7 +103,7 @@ class Parity(_Part):
 class Manifest(_Part):
     """One released model version. See the field types for units and ranges."""
 
-    schema_version: Literal["glassline.manifest/1"] = SCHEMA
+    schema_version: Literal["glassline.manifest/1"] = "glassline.manifest/1"
     name: ModelName
     version: ModelVersion
     family: str

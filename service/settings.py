@@ -65,8 +65,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Constructor arguments, then the environment, then the TOML file."""
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
@@ -111,7 +111,7 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         lines = [
-            f"GLASSLINE_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}, got {e['input']!r}"
+            f"GLASSLINE_{str(e['loc'][0]).upper()}: {e['msg']}, got {e['input']!r}"
             for e in error.errors()
         ]
         raise InvalidSettings("; ".join(lines)) from None

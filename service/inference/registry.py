@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
+from service.audit.recorder import RecordedModel
 from service.errors import CorruptModel, GlasslineError, Unavailable, UnknownModel
 from service.inference.session import Device, Session, blank_inputs
 from service.manifest import Manifest
@@ -28,6 +29,7 @@ class LoadedModel:
     stored: StoredModel
     session: Session
     metrics: ModelMetrics
+    recorded: RecordedModel
     load_seconds: float
 
     @property
@@ -55,9 +57,20 @@ class Registry:
         store: where released models are.
         device: see `Session`.
         threads: see `Session`.
+        on_load: told of each model that was loaded.
+        on_refusal: told name, version and reason of each that was not.
     """
 
-    def __init__(self, store: ModelStore, device: Device = "auto", threads: int = 0) -> None:
+    def __init__(
+        self,
+        store: ModelStore,
+        device: Device = "auto",
+        threads: int = 0,
+        on_load: Callable[[LoadedModel], None] | None = None,
+        on_refusal: Callable[[str, str | None, str], None] | None = None,
+    ) -> None:
+        self._on_load = on_load
+        self._on_refusal = on_refusal
         self._store = store
         self._device: Device = device
         self._threads = threads
@@ -111,12 +124,18 @@ class Registry:
             session.warm_up(blank_inputs(stored))
         except (CorruptModel, Unavailable) as error:
             self._refused[(name, version or "")] = str(error)
+            if self._on_refusal:
+                self._on_refusal(name, version, str(error))
             raise
         seconds = time.perf_counter() - start
         metrics = ModelMetrics(name, stored.manifest.version)
         metrics.loaded(seconds, session.provider)
         _log.info("loaded %s in %.2f s", stored.manifest.reference, seconds)
-        return LoadedModel(stored, session, metrics, seconds)
+        recorded = RecordedModel.of(stored.manifest, session.provider, session.threads)
+        model = LoadedModel(stored, session, metrics, recorded, seconds)
+        if self._on_load:
+            self._on_load(model)
+        return model
 
     def versions(self, name: str) -> list[str]:
         """Stored versions of a model, oldest first.
@@ -129,6 +148,16 @@ class Registry:
             known = ", ".join(self._store.names()) or "none yet"
             raise UnknownModel(f"model '{name}' is not in the store; known models: {known}.")
         return versions
+
+    def index(self) -> list[dict[str, str]]:
+        """Every stored version: name, version, state READY or UNAVAILABLE, and the reason."""
+        entries = []
+        for name, version in self._store.list():
+            ready = (name, version) in self._loaded
+            reason = self._refused.get((name, version), "" if ready else "not loaded yet")
+            state = "READY" if ready else "UNAVAILABLE"
+            entries.append({"name": name, "version": version, "state": state, "reason": reason})
+        return entries
 
     @property
     def refused(self) -> dict[str, str]:

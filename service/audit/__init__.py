@@ -1,0 +1,1 @@
+"""What was said, by which model, about which input: recorded durably before it is answered."""

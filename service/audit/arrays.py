@@ -1,0 +1,72 @@
+"""Arrays as bytes that anyone can read again, and their digests."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.manifest import Datatype
+
+_DATATYPES: dict[str, Datatype] = {
+    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
+    "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
+    "float16": "FP16", "float32": "FP32", "float64": "FP64",
+}  # fmt: skip
+
+
+def raw_bytes(array: NDArray[Any]) -> bytes:
+    """Elements in row-major order, little-endian; text as 4-byte length and UTF-8.
+
+    Source: the Open Inference Protocol's binary tensor layout.
+    """
+    if array.dtype.kind in "OUS":
+        parts = []
+        for element in array.ravel():
+            text = element if isinstance(element, bytes) else str(element).encode()
+            parts.append(len(text).to_bytes(4, "little") + text)
+        return b"".join(parts)
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def described(name: str, array: NDArray[Any], *, content: bool) -> dict[str, Any]:
+    """A tensor as a record names it: name, datatype, shape, SHA-256 of `raw_bytes`.
+
+    Args:
+        name: tensor name.
+        array: its value.
+        content: whether to add the bytes themselves, base64.
+    """
+    raw = raw_bytes(array)
+    entry: dict[str, Any] = {
+        "name": name,
+        "datatype": _DATATYPES.get(array.dtype.name, "BYTES"),
+        "shape": list(array.shape),
+        "sha256": hashlib.sha256(raw).hexdigest(),
+    }
+    if content:
+        entry["base64"] = base64.b64encode(raw).decode("ascii")
+    return entry
+
+
+def encode_array(array: NDArray[Any]) -> bytes:
+    """An array as .npy bytes (NEP 1); text arrays as fixed-width Unicode, never pickled."""
+    if array.dtype.kind == "O":
+        array = array.astype(np.str_)
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def decode_array(content: bytes) -> NDArray[Any]:
+    """The array that `encode_array` wrote; never unpickles.
+
+    Raises:
+        ValueError: not .npy bytes, or pickled objects in them.
+    """
+    array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    return array

@@ -1,0 +1,130 @@
+"""One record: an event that happened, as canonical bytes, with what it commits to."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import rfc8785
+import uuid_utils
+
+SCHEMA = "glassline.record/1"
+#: Level 1: inputs are compressed on the way of every prediction.
+COMPRESSION = 1
+
+
+def new_id() -> str:
+    """A record id: UUIDv7 (RFC 9562), so that ids sort by time."""
+    return str(uuid_utils.uuid7())
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC, microseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Bytes that a record commits to without holding them."""
+
+    name: str
+    media_type: str
+    content: bytes
+    salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+
+    @property
+    def commitment(self) -> str:
+        """SHA-256(salt || content): without the salt nobody can guess the content from it."""
+        return hashlib.sha256(self.salt + self.content).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event, ready to be written.
+
+    `columns` are what the store is searched by; `body` is the whole truth.
+    """
+
+    id: str
+    kind: str
+    created_at: datetime
+    body: bytes
+    columns: Mapping[str, Any]
+    payloads: tuple[Payload, ...] = ()
+
+    def row(self) -> dict[str, Any]:
+        """The record's row in the store."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "created_at": self.created_at,
+            "model": None,
+            "version": None,
+            "decision": None,
+            "score": None,
+            "caller": None,
+            "request_id": None,
+            "parent_id": None,
+            **self.columns,
+            "body": self.body,
+            "sha256": hashlib.sha256(self.body).hexdigest(),
+        }
+
+    def payload_rows(self) -> list[dict[str, Any]]:
+        """The payloads' rows in the store."""
+        return [
+            {
+                "record_id": self.id,
+                "name": payload.name,
+                "media_type": payload.media_type,
+                "salt": payload.salt,
+                "commitment": payload.commitment,
+                "content": zlib.compress(payload.content, COMPRESSION),
+                "erased_at": None,
+            }
+            for payload in self.payloads
+        ]
+
+
+def build(
+    kind: str,
+    record_id: str,
+    created_at: datetime,
+    content: Mapping[str, Any],
+    columns: Mapping[str, Any],
+    payloads: tuple[Payload, ...] = (),
+) -> Record:
+    """A record from its content.
+
+    Args:
+        kind: what happened: prediction, explanation, model-load, failure.
+        record_id: from `new_id`.
+        created_at: when it happened.
+        content: JSON values of this kind of record; no NaN.
+        columns: what the store is searched by.
+        payloads: bytes that the record commits to.
+
+    Raises:
+        ValueError: `content` is not representable in canonical JSON.
+    """
+    body = {
+        "schema": SCHEMA,
+        "id": record_id,
+        "kind": kind,
+        **content,
+        "payloads": [
+            {
+                "name": p.name,
+                "media_type": p.media_type,
+                "bytes": len(p.content),
+                "commitment": p.commitment,
+            }
+            for p in payloads
+        ],
+    }
+    return Record(record_id, kind, created_at, rfc8785.dumps(body), columns, payloads)

@@ -1,0 +1,256 @@
+"""What happened, put into records: the constant parts once, the rest per event."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from service import __version__
+from service.audit.arrays import described, encode_array
+from service.audit.record import Payload, build, new_id, timestamp
+from service.audit.store import RecordStore, StoredRecord
+from service.audit.writer import RecordWriter
+from service.manifest import Manifest
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.explain.explanation import ImageExplanation
+
+NPY = "application/x-npy"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Who asked, and under which ids; it goes into the record."""
+
+    request_id: str
+    caller: str
+    trace_id: str | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedModel:
+    """What a record says of the model and of what it ran on."""
+
+    manifest: Manifest
+    #: JSON of the record's `model` field.
+    identity: Mapping[str, Any]
+    #: JSON of the record's `environment` field.
+    environment: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, manifest: Manifest, provider: str, threads: int) -> RecordedModel:
+        """The parts that are the same for every answer of a loaded model."""
+        identity = {
+            "name": manifest.name,
+            "version": manifest.version,
+            "manifest_sha256": manifest.digest,
+            "card_sha256": hashlib.sha256(manifest.card.encode()).hexdigest(),
+            "graphs": {role: graph.sha256 for role, graph in manifest.graphs.items()},
+        }
+        runtime = {"provider": provider, "threads": threads, "graph_optimisation": "all"}
+        return cls(manifest, identity, {**_environment(), "onnxruntime": runtime})
+
+
+class Recorder:
+    """Records events through a writer.
+
+    Args:
+        writer: makes them durable.
+        service: name of the recording service.
+    """
+
+    def __init__(self, writer: RecordWriter, service: str) -> None:
+        self._writer = writer
+        self._name = service
+        self._service = {
+            "name": service,
+            "version": __version__,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+
+    async def prediction(
+        self,
+        model: RecordedModel,
+        inputs: Mapping[str, NDArray[Any]],
+        outputs: Mapping[str, NDArray[Any]],
+        context: RequestContext,
+    ) -> str:
+        """Record a prediction; returns its id once it is durable.
+
+        Raises:
+            Unavailable: it could not be made durable.
+            Overloaded: too many records wait.
+        """
+        record_id = new_id()
+        labels = [str(label) for label in outputs.get("label", ())]
+        confidence = [float(value) for value in outputs.get("confidence", ())]
+        content = {
+            **self._common(model, context),
+            "inputs": [described(n, a, content=False) for n, a in inputs.items()],
+            "outputs": [described(n, a, content=True) for n, a in outputs.items()],
+            "decision": {"labels": labels, "confidence": confidence, "threshold": None},
+            "reproducibility": "bit-exact",
+        }
+        columns = {
+            **_columns(model, context),
+            "decision": labels[0][:256] if labels else None,
+            "score": confidence[0] if confidence else None,
+        }
+        payloads = tuple(Payload(n, NPY, encode_array(a)) for n, a in inputs.items())
+        record = build("prediction", record_id, context.started_at, content, columns, payloads)
+        await self._writer.append_async(record)
+        return record_id
+
+    def explanation(
+        self,
+        model: RecordedModel,
+        explains: StoredRecord,
+        row: int,
+        image: NDArray[np.uint8],
+        explanation: ImageExplanation,
+        started_at: datetime,
+    ) -> str:
+        """Record an explanation of a recorded prediction; returns its id once it is durable.
+
+        Raises:
+            Unavailable: it could not be made durable.
+            Overloaded: too many records wait.
+        """
+        record_id = new_id()
+        asked = orjson.loads(explains.body)
+        context = RequestContext(
+            asked["request_id"], asked["caller"], asked["trace_id"], started_at
+        )
+        said = explanation.to_json()
+        content = {
+            **self._common(model, context),
+            "explains": explains.id,
+            "row": row,
+            "inputs": [described("image", image, content=False)],
+            "method": {
+                "name": said["method"],
+                "modality": said["modality"],
+                "parameters": said["parameters"],
+                "seed": said["seed"],
+                "samples_used": said["samples_used"],
+                "stop_reason": said["stop_reason"],
+                "corrections": said["corrections"],
+                "digests": said["digests"],
+            },
+            "explanations": said["explanations"],
+            "quality": said["quality"],
+            "timings": said["timings"],
+            "reproducibility": "bit-exact",
+        }
+        first = explanation.of()
+        columns = {
+            **_columns(model, context),
+            "decision": first.name[:256],
+            "score": float(first.score),
+            "parent_id": explains.id,
+        }
+        arrays = {"image": image, **explanation.arrays()}
+        payloads = [Payload(n, NPY, encode_array(a)) for n, a in arrays.items()]
+        payloads.append(Payload("explanation", JSON, orjson.dumps(said)))
+        record = build("explanation", record_id, started_at, content, columns, tuple(payloads))
+        self._writer.append(record).result()
+        return record_id
+
+    def model_load(self, model: RecordedModel, seconds: float) -> None:
+        """Record that a model version was verified and loaded; written with what comes next."""
+        context = RequestContext(request_id="start", caller=self._name)
+        content = {**self._common(model, context), "load_seconds": seconds}
+        columns = {"model": model.manifest.name, "version": model.manifest.version}
+        record = build("model-load", new_id(), context.started_at, content, columns)
+        self._writer.append(record)
+
+    def model_refused(self, name: str, version: str | None, reason: str) -> None:
+        """Record that a model version was refused, and why."""
+        moment = datetime.now(UTC)
+        content = {
+            "started_at": timestamp(moment),
+            "service": self._service,
+            "model": {"name": name, "version": version},
+            "reason": reason,
+        }
+        columns = {"model": name, "version": version}
+        self._writer.append(build("failure", new_id(), moment, content, columns))
+
+    def _common(self, model: RecordedModel, context: RequestContext) -> dict[str, Any]:
+        return {
+            "request_id": context.request_id,
+            "trace_id": context.trace_id,
+            "caller": context.caller,
+            "started_at": timestamp(context.started_at),
+            "ended_at": timestamp(datetime.now(UTC)),
+            "service": self._service,
+            "model": model.identity,
+            "environment": model.environment,
+        }
+
+
+def _columns(model: RecordedModel, context: RequestContext) -> dict[str, Any]:
+    return {
+        "model": model.manifest.name,
+        "version": model.manifest.version,
+        "caller": context.caller[:256],
+        "request_id": context.request_id,
+    }
+
+
+def open_records(settings: Settings) -> tuple[RecordStore, RecordWriter]:
+    """The record store and its writer, as the settings say.
+
+    Raises:
+        Unavailable: the database cannot be opened.
+        StoreError: it was written by a newer Glassline.
+    """
+    store = RecordStore(settings.database)
+    return store, RecordWriter(store)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> dict[str, Any]:
+    """What the bits of an answer may hang on besides the model: versions and processor."""
+    installed = sorted(
+        f"{d.metadata['Name'].lower()}=={d.version}" for d in importlib.metadata.distributions()
+    )
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "packages_sha256": hashlib.sha256("\n".join(installed).encode()).hexdigest(),
+    }
+
+
+def _processor() -> dict[str, Any]:
+    """Model name and instruction sets, where the operating system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return {"name": platform.processor(), "instruction_sets": []}
+    facts: dict[str, str] = {}
+    for line in lines:
+        key, _, value = line.partition(":")
+        facts.setdefault(key.strip(), value.strip())
+    flags = facts.get("flags", facts.get("Features", "")).split()
+    vector = [f for f in flags if f.startswith(("sse", "avx", "fma", "amx", "neon", "asimd"))]
+    return {"name": facts.get("model name", ""), "instruction_sets": sorted(vector)}

@@ -1,0 +1,147 @@
+"""The record store: a database that is read here and written by `writer.py` alone."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from service.audit.record import Record
+from service.audit.schema import SCHEMA_VERSION, metadata, payloads, records, schema_version
+from service.errors import Conflict, StoreError, Unavailable, UnknownRecord
+
+#: Milliseconds that SQLite waits for another process's commit.
+BUSY_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as it stands in the store."""
+
+    sequence: int
+    id: str
+    kind: str
+    body: bytes
+    sha256: str
+
+
+class RecordStore:
+    """Records and their payloads.
+
+    Args:
+        url: SQLAlchemy URL, for example `sqlite:////path/records.db`.
+
+    Raises:
+        StoreError: the database was written by a newer Glassline, or the URL is wrong.
+        Unavailable: the database cannot be reached.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._engine = _engine(url)
+            _create(self._engine)
+        except DBAPIError as error:
+            raise Unavailable(f"record store: cannot be opened ({error.orig}).") from None
+
+    def get(self, record_id: str) -> StoredRecord:
+        """The record of this id.
+
+        Raises:
+            UnknownRecord: there is none.
+            Unavailable: the database does not answer.
+        """
+        query = select(
+            records.c.sequence, records.c.id, records.c.kind, records.c.body, records.c.sha256
+        ).where(records.c.id == record_id)
+        row = self._first(query)
+        if row is None:
+            raise UnknownRecord(f"no record has the id '{record_id[:80]}'.")
+        return StoredRecord(*row)
+
+    def payload(self, record_id: str, name: str) -> bytes:
+        """An input or artifact of a record, checked against its commitment.
+
+        Raises:
+            UnknownRecord: the record has no such payload.
+            Conflict: it was erased, or is not what the record committed to.
+        """
+        query = select(payloads.c.salt, payloads.c.commitment, payloads.c.content).where(
+            payloads.c.record_id == record_id, payloads.c.name == name
+        )
+        row = self._first(query)
+        if row is None:
+            raise UnknownRecord(f"record '{record_id[:80]}' has no payload '{name}'.")
+        salt, commitment, content = row
+        if content is None:
+            raise Conflict(f"record {record_id}: payload '{name}' was erased.")
+        plain = zlib.decompress(content)
+        if hashlib.sha256(salt + plain).hexdigest() != commitment:
+            raise Conflict(
+                f"record {record_id}: payload '{name}' is not what the record committed to."
+            )
+        return plain
+
+    def append(self, group: Sequence[Record]) -> None:
+        """Write records in one transaction; durable when this returns. For the writer only."""
+        with self._engine.begin() as connection:
+            connection.execute(insert(records), [record.row() for record in group])
+            rows = [row for record in group for row in record.payload_rows()]
+            if rows:
+                connection.execute(insert(payloads), rows)
+
+    def _first(self, query: Any) -> Any:
+        try:
+            with self._engine.connect() as connection:
+                return connection.execute(query).first()
+        except DBAPIError as error:
+            raise Unavailable(f"record store: does not answer ({error.orig}).") from None
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+        if engine.url.database:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+        event.listen(engine, "connect", _configure_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # FULL makes the write-ahead log reach the disk before a commit returns.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _create(engine: Engine) -> None:
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            # Workers start together: the first to take the write lock makes the tables.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        metadata.create_all(connection)
+        _check_version(connection)
+
+
+def _check_version(connection: Connection) -> None:
+    found = connection.execute(select(schema_version.c.version)).scalar()
+    if found is None:
+        connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
+    elif found > SCHEMA_VERSION:
+        raise StoreError(
+            f"record store: has schema {found}, this Glassline knows {SCHEMA_VERSION}. "
+            "Install the Glassline that wrote it, or a newer one."
+        )

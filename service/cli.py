@@ -1,0 +1,203 @@
+"""`glassline`: serve, ask, explain and look things up from a shell.
+
+Exit codes: 0 done, 1 refused or failed (one message on standard error), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from service import __version__
+from service import settings as configuration
+from service.client import Client, ClientError, media_type_of
+from service.errors import GlasslineError
+
+out = Console()
+err = Console(stderr=True)
+
+app = typer.Typer(
+    name="glassline",
+    help="Serve models whose every answer can be explained and proved.\n\n"
+    "Begin with [bold]glassline train cnn[/bold], then [bold]glassline serve[/bold]. "
+    "GLASSLINE_HOME says where models and records are (.glassline/), GLASSLINE_PORT where to "
+    "listen or ask (3000).",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(help="Released models in the local store.", no_args_is_help=True)
+audit_app = typer.Typer(help="What was recorded.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(audit_app, name="audit")
+
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="Server to ask; http://127.0.0.1:$GLASSLINE_PORT if not given."),
+]
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="Model name, or name@version. The only one if"
+                             " not given.")
+]  # fmt: skip
+InputFile = Annotated[
+    Path, typer.Argument(help="PNG, JPEG, or v2 JSON request.", exists=True, dir_okay=False)
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"glassline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+@app.command()
+def serve() -> None:
+    """Start the server and say what can be asked of it.
+
+    Settings are environment variables GLASSLINE_*, or a TOML file named by
+    GLASSLINE_CONFIG. Stop it with Ctrl+C: requests in flight are finished first.
+    """
+    from service import launch
+
+    raise typer.Exit(launch.serve(configuration.load(), out))
+
+
+@app.command()
+def predict(file: InputFile, model: Model = None, url: Url = None) -> None:
+    """Ask a running server for a prediction.
+
+    [dim]glassline predict digit.png --model lenet-digits[/dim]
+    """
+    with _client(url) as client:
+        answer = client.infer(client.choose(model), file.read_bytes(), media_type_of(file))
+    outputs = {o["name"]: o["data"] for o in answer["outputs"]}
+    table = Table("row", "label", "confidence")
+    for row, (label, confidence) in enumerate(
+        zip(outputs["label"], outputs["confidence"], strict=True)
+    ):
+        table.add_row(str(row), label, f"{confidence:.4f}")
+    out.print(table)
+    out.print(f"{answer['model_name']}@{answer['model_version']}")
+    out.print(f"record {answer['parameters']['record_id']}", soft_wrap=True)
+
+
+@app.command()
+def explain(
+    file: InputFile,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where to write: .png, .html or .json.")
+    ] = Path("explanation.png"),
+    model: Model = None,
+    samples: Annotated[int | None, typer.Option(help="Perturbed samples to predict.")] = None,
+    features: Annotated[int | None, typer.Option(help="Segments in the explanation.")] = None,
+    target: Annotated[str | None, typer.Option(help="Class to explain, label or index.")] = None,
+    segmentation: Annotated[
+        str | None, typer.Option(help="auto, grid, slic, quickshift or felzenszwalb.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the perturbations.")] = 0,
+    url: Url = None,
+) -> None:
+    """Ask a running server why: an overlay picture, a report or the numbers.
+
+    [dim]glassline explain digit.png -o why.png --model lenet-digits[/dim]
+    """
+    media_type = {".png": "image/png", ".html": "text/html", ".json": "application/json"}.get(
+        output.suffix.lower()
+    )
+    if media_type is None:
+        _fail(f"{output}: wanted a name that ends in .png, .html or .json.")
+    asked = {
+        "num_samples": samples, "num_features": features, "target": target,
+        "segmentation": segmentation, "seed": seed,
+    }  # fmt: skip
+    parameters = {name: value for name, value in asked.items() if value is not None}
+    with _client(url) as client, err.status("explaining ..."):
+        chosen = client.choose(model)
+        answer = client.explain(chosen, file.read_bytes(), media_type_of(file), parameters)
+        body = client.explanation(answer["explanation_id"], media_type)
+    output.write_bytes(body)
+    out.print(f"wrote {output}", soft_wrap=True)
+    out.print(f"explanation {answer['explanation_id']}", soft_wrap=True)
+    out.print(f"record {answer['record_id']}", soft_wrap=True)
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """Models and versions in GLASSLINE_HOME, with their measured figures."""
+    from service.store import ModelStore
+
+    store = ModelStore(configuration.load().root)
+    table = Table("model", "version", "family", "task", "measured", "digest")
+    for name, version in store.list():
+        try:
+            manifest = store.get(name, version).manifest
+        except GlasslineError as error:
+            table.add_row(name, version, "", "", f"[red]refused[/red]: {error}", "")
+            continue
+        measured = ", ".join(f"{k} {v:.4g}" for k, v in manifest.metrics.items())
+        table.add_row(name, version, manifest.family, manifest.task, measured, manifest.digest[:12])
+    if not table.rows:
+        _fail("no models yet. Train one: glassline train cnn --arch lenet5 --data digits")
+    out.print(table)
+
+
+@audit_app.command("show")
+def audit_show(
+    record_id: Annotated[str, typer.Argument(help="Id of a prediction or explanation.")],
+    url: Url = None,
+) -> None:
+    """Show what was recorded under an id."""
+    with _client(url) as client:
+        out.print_json(json.dumps(client.record(record_id)))
+
+
+def _client(url: str | None) -> Client:
+    return Client(url or f"http://127.0.0.1:{configuration.load().port}")
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(f"[red]error:[/red] {message}", soft_wrap=True, highlight=False)
+    raise typer.Exit(1)
+
+
+def _add_contributed(target: typer.Typer) -> None:
+    """Add the commands that installed packages contribute, `train` among them."""
+    for entry in importlib.metadata.entry_points(group="glassline.commands"):
+        try:
+            target.add_typer(entry.load(), name=entry.name)
+        except ImportError as error:
+            target.command(entry.name, help="[dim]not installed[/dim]")(_missing(entry.name, error))
+
+
+def _missing(name: str, error: ImportError) -> Any:
+    def command() -> None:
+        _fail(f"`glassline {name}` needs a package that is not installed ({error}). "
+              "Install it with: pip install 'glassline\\[train]'")  # fmt: skip
+
+    return command
+
+
+def main() -> None:
+    """Run the command line; errors end as one message and exit code 1."""
+    _add_contributed(app)
+    try:
+        app()
+    except (GlasslineError, ClientError) as error:
+        err.print("[red]error:[/red]", str(error), soft_wrap=True, highlight=False, markup=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,188 @@
+"""The explaining process: a recorded prediction in, a recorded explanation out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from service.audit.arrays import decode_array
+from service.errors import Conflict, ExplanationError, InvalidParameter, UnknownRecord
+from service.explain.image import ImageConfig, ImageExplanation, explain_image
+from service.explain.parameters import ExplainParameters, target_index
+from service.explain.render import render_overlay
+from service.explain.report import render_report
+from service.inference.registry import LoadedModel, Registry
+
+if TYPE_CHECKING:
+    from service.audit.recorder import Recorder
+    from service.audit.store import RecordStore, StoredRecord
+
+Progress = Callable[[int, int], None]
+
+
+class RecordExplainer:
+    """Explains predictions from their records, one at a time.
+
+    Args:
+        registry: this process's own models.
+        records: where predictions and their inputs are.
+        recorder: where explanations go.
+    """
+
+    def __init__(self, registry: Registry, records: RecordStore, recorder: Recorder) -> None:
+        self._registry = registry
+        self._records = records
+        self._recorder = recorder
+        self._one_at_a_time = threading.Lock()
+
+    def explain(
+        self,
+        record_id: str,
+        parameters: ExplainParameters,
+        timeout_s: float,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Explain one row of a recorded prediction and record the explanation.
+
+        Args:
+            record_id: id of a prediction.
+            parameters: what was asked for; the model's defaults fill the rest.
+            timeout_s: seconds, from now.
+            progress: called with (samples done, samples in all).
+
+        Raises:
+            UnknownRecord: no such record.
+            Conflict: not a prediction, or its model is not the one that made it any more.
+            ExplanationError: this model or this input cannot be explained so.
+            DeadlineExceeded: not done in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._one_at_a_time:
+            prediction = self._prediction(record_id)
+            model = self._model_of(prediction)
+            image = self._image(record_id, model, parameters.row)
+            config = _config(model, parameters)
+            started_at, start = datetime.now(UTC), time.perf_counter()
+            explanation = explain_image(
+                image, _scores_of(model), config, progress=progress, deadline=deadline
+            )
+            explanation_id = self._recorder.explanation(
+                model.recorded, prediction, parameters.row, image, explanation, started_at
+            )
+            r2 = [one.r2 for one in explanation.explanations]
+            model.metrics.explained(time.perf_counter() - start, explanation.samples_used, r2)
+        named = {"name": model.manifest.name, "version": model.manifest.version}
+        return _answer(explanation_id, record_id, named, explanation.to_json())
+
+    def render(self, explanation_id: str, media_type: str) -> bytes:
+        """A recorded explanation as JSON, PNG overlay or HTML report.
+
+        Raises:
+            UnknownRecord: no explanation has this id.
+        """
+        record = self._records.get(explanation_id)
+        if record.kind != "explanation":
+            raise UnknownRecord(
+                f"record {explanation_id} is a {record.kind}, not an explanation. "
+                f"Read it at /audit/records/{explanation_id}."
+            )
+        body = orjson.loads(record.body)
+        content = orjson.loads(self._records.payload(explanation_id, "explanation"))
+        if media_type == "application/json":
+            answer = _answer(explanation_id, body["explains"], body["model"], content)
+            return orjson.dumps(answer)
+        arrays = {
+            name: decode_array(self._records.payload(explanation_id, name))
+            for name in ("segments", "weights", "image")
+        }
+        image = arrays.pop("image")
+        explanation = ImageExplanation.from_parts(content, arrays)
+        if media_type == "image/png":
+            return render_overlay(image, explanation)
+        return render_report(
+            image, explanation, {"explanation_id": explanation_id, **body}
+        ).encode()
+
+    def _prediction(self, record_id: str) -> StoredRecord:
+        record = self._records.get(record_id)
+        if record.kind != "prediction":
+            raise Conflict(
+                f"record {record_id} is of kind '{record.kind}'; only predictions are explained."
+            )
+        return record
+
+    def _model_of(self, prediction: StoredRecord) -> LoadedModel:
+        """The very model version that made the prediction, by digest and not by name alone."""
+        recorded = orjson.loads(prediction.body)["model"]
+        model = self._registry.get(recorded["name"], recorded["version"])
+        if model.manifest.digest != recorded["manifest_sha256"]:
+            raise Conflict(
+                f"record {prediction.id} was made by {model.manifest.reference} with manifest "
+                f"{recorded['manifest_sha256']}, but the store holds {model.manifest.digest}."
+            )
+        return model
+
+    def _image(self, record_id: str, model: LoadedModel, row: int) -> NDArray[np.uint8]:
+        """The recorded input row, (C, H, W)."""
+        manifest = model.manifest
+        if manifest.explainer is None or manifest.explainer.modality != "image":
+            raise ExplanationError(
+                f"{manifest.reference}: its manifest declares no image explainer; images are what "
+                "can be explained by now."
+            )
+        assert manifest.media is not None
+        batch = decode_array(self._records.payload(record_id, manifest.media.input))
+        if row >= len(batch):
+            raise InvalidParameter(
+                f"explain parameters: row: got {row}, but record {record_id} has {len(batch)} rows."
+            )
+        image: NDArray[np.uint8] = batch[row]
+        return image
+
+
+def _config(model: LoadedModel, parameters: ExplainParameters) -> ImageConfig:
+    assert model.manifest.explainer is not None
+    full = parameters.resolved(model.manifest.explainer)
+    return ImageConfig(
+        segmentation=full.segmentation or "auto",
+        num_samples=full.num_samples or model.manifest.explainer.num_samples,
+        num_features=full.num_features or model.manifest.explainer.num_features,
+        target=target_index(full.target, model.manifest.labels),
+        seed=full.seed,
+        hide_color=full.hide_color,
+        labels=model.manifest.labels,
+    )
+
+
+def _scores_of(model: LoadedModel) -> Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]:
+    """(n, C, H, W) images to (n, n_labels) scores, through the recorded model."""
+    assert model.manifest.media is not None
+    name = model.manifest.media.input
+
+    def scores(images: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
+        return model.scores(model.predict({name: images}))
+
+    return scores
+
+
+def _answer(
+    explanation_id: str, record_id: str, model: dict[str, Any], content: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "model_name": model["name"],
+        "model_version": model["version"],
+        "explanation_id": explanation_id,
+        "record_id": record_id,
+        "links": {
+            "explanation": f"/v2/explanations/{explanation_id}",
+            "prediction": f"/audit/records/{record_id}",
+        },
+        "explanation": content,
+    }

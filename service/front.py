@@ -1,0 +1,52 @@
+"""Our ASGI application ahead of BentoML's middleware stack.
+
+BentoML wraps every request of a mounted application in tracing, logging and metric
+layers that cost several times what a small model does. `FrontedService` hands HTTP
+straight to our application and leaves lifespan, and so BentoML's life cycle, to BentoML.
+It overrides one method of one BentoML version; with any other version the application
+is still served, through the mount that `service/app.py` declares.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bentoml import Service
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+#: BentoML's series whose `Service.to_asgi` this module is tested against.
+SUPPORTED = "1.4."
+
+T = TypeVar("T")
+_log = logging.getLogger("glassline.front")
+
+
+class FrontedService(Service[T]):  # type: ignore[misc] # BentoML exports it lazily, untyped
+    """A BentoML service whose first mounted application answers all HTTP.
+
+    Use as `@bentoml.service(service_class=FrontedService)` above `@bentoml.asgi_app`.
+    """
+
+    __slots__ = ()
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """The worker's ASGI application; see the module's docstring."""
+        inner: Any = super().to_asgi(is_main=is_main)
+        if not version("bentoml").startswith(SUPPORTED):
+            _log.warning(
+                "BentoML %s is not the %sx that the fast path is tested with; "
+                "serving through its mount, which is slower.",
+                version("bentoml"),
+                SUPPORTED,
+            )
+            return inner  # type: ignore[no-any-return]
+        mounted: ASGIApp = self.mount_apps[0][0]
+
+        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+            await (mounted if scope["type"] == "http" else inner)(scope, receive, send)
+
+        return front

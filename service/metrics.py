@@ -1,0 +1,213 @@
+"""Every Prometheus metric of Glassline, and their exposition over all processes.
+
+With PROMETHEUS_MULTIPROC_DIR set (BentoML's supervisor sets it), each process keeps its
+values in files there and `exposition` sums them up; without it there is one process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PREDICT_BUCKETS = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+EXPLAIN_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_MODEL = ("model", "version")
+
+REQUEST_DURATION = Histogram(
+    "http_server_request_duration_seconds",
+    "Seconds from the first byte of a request to the last of its answer.",
+    ("method", "route", "status", *_MODEL),
+    buckets=PREDICT_BUCKETS + (30.0, 60.0, 120.0),
+)
+PREPROCESS = Histogram(
+    "request_preprocess_seconds",
+    "Seconds to decode and validate a request body.",
+    _MODEL,
+    buckets=PREDICT_BUCKETS,
+)
+PREDICT = Histogram(
+    "request_predict_seconds", "Seconds in the model's graph.", _MODEL, buckets=PREDICT_BUCKETS
+)
+POSTPROCESS = Histogram(
+    "request_postprocess_seconds",
+    "Seconds to encode an answer.",
+    _MODEL,
+    buckets=PREDICT_BUCKETS,
+)
+EXPLAIN = Histogram(
+    "request_explain_seconds", "Seconds to explain a prediction.", _MODEL, buckets=EXPLAIN_BUCKETS
+)
+BATCH_ROWS = Histogram(
+    "glassline_batch_rows",
+    "Rows in one run of a graph.",
+    _MODEL,
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+)
+EXPLANATION_SAMPLES = Histogram(
+    "glassline_explanation_samples",
+    "Perturbed samples predicted for an explanation.",
+    _MODEL,
+    buckets=(50, 100, 250, 500, 1000, 2500, 5000, 10000, 20000),
+)
+EXPLANATION_R2 = Histogram(
+    "glassline_explanation_r2",
+    "Weighted R² of the surrogate of an explanation.",
+    _MODEL,
+    buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
+)
+EXPLANATIONS = Counter(
+    "glassline_explanations",
+    "Explanations by outcome: done, or the class of the error.",
+    ("outcome",),
+)
+EXPLANATIONS_WAITING = Gauge(
+    "glassline_explanations_waiting",
+    "Requests that wait for an explanation or its rendering.",
+    multiprocess_mode="livesum",
+)
+MODEL_LOAD = Histogram(
+    "glassline_model_load_seconds",
+    "Seconds to verify, load and warm up a model.",
+    _MODEL,
+    buckets=EXPLAIN_BUCKETS,
+)
+MODEL_PROVIDER = Gauge(
+    "glassline_model_provider",
+    "1 for the ONNX Runtime execution provider a loaded model runs on.",
+    (*_MODEL, "provider"),
+    multiprocess_mode="livemax",
+)
+AUDIT_APPEND = Histogram(
+    "glassline_audit_append_seconds",
+    "Seconds from handing in a record until it is durable.",
+    ("kind",),
+    buckets=PREDICT_BUCKETS,
+)
+AUDIT_GROUP = Histogram(
+    "glassline_audit_group_records",
+    "Records made durable by one commit.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+)
+
+_ALL = (
+    REQUEST_DURATION, PREPROCESS, PREDICT, POSTPROCESS, EXPLAIN, BATCH_ROWS, EXPLANATION_SAMPLES,
+    EXPLANATION_R2, EXPLANATIONS, EXPLANATIONS_WAITING, MODEL_LOAD, MODEL_PROVIDER, AUDIT_APPEND,
+    AUDIT_GROUP,
+)  # fmt: skip
+
+
+class ModelMetrics:
+    """The metrics of one model version, their labels bound once.
+
+    Args:
+        model: a name that is in the store: labels stay bounded.
+        version: its version.
+    """
+
+    __slots__ = (
+        "_explain", "_labels", "_load", "_postprocess", "_predict", "_preprocess", "_r2", "_rows",
+        "_samples",
+    )  # fmt: skip
+
+    def __init__(self, model: str, version: str) -> None:
+        self._labels = (model, version)
+        self._preprocess = PREPROCESS.labels(model, version)
+        self._predict = PREDICT.labels(model, version)
+        self._postprocess = POSTPROCESS.labels(model, version)
+        self._explain = EXPLAIN.labels(model, version)
+        self._rows = BATCH_ROWS.labels(model, version)
+        self._samples = EXPLANATION_SAMPLES.labels(model, version)
+        self._r2 = EXPLANATION_R2.labels(model, version)
+        self._load = MODEL_LOAD.labels(model, version)
+
+    def loaded(self, seconds: float, provider: str) -> None:
+        """The model was loaded, and runs on this execution provider."""
+        self._load.observe(seconds)
+        MODEL_PROVIDER.labels(*self._labels, provider).set(1)
+
+    def preprocess(self, seconds: float) -> None:
+        """A request body was decoded."""
+        self._preprocess.observe(seconds)
+
+    def predict(self, seconds: float, rows: int) -> None:
+        """The graph ran once on so many rows."""
+        self._predict.observe(seconds)
+        self._rows.observe(rows)
+
+    def postprocess(self, seconds: float) -> None:
+        """An answer was encoded."""
+        self._postprocess.observe(seconds)
+
+    def explained(self, seconds: float, samples: int, r2: Sequence[float]) -> None:
+        """An explanation was made from so many samples, with an R² for each label."""
+        self._explain.observe(seconds)
+        self._samples.observe(samples)
+        for value in r2:
+            self._r2.observe(value)
+
+
+def observe_request(
+    method: str, route: str, status: int, seconds: float, model: tuple[str, str] | None
+) -> None:
+    """One HTTP request is over.
+
+    Args:
+        method: HTTP method; an unheard-of one counts as "-".
+        route: route template, never a path with values in it.
+        status: HTTP status; 499 when the client left.
+        seconds: its duration.
+        model: name and version when the route has a known one.
+    """
+    known = method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") else "-"
+    name, version = model or ("-", "-")
+    REQUEST_DURATION.labels(known, route, str(status), name, version).observe(seconds)
+
+
+def exposition() -> tuple[bytes, str]:
+    """All metrics of all processes, and their media type."""
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not directory:
+        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+    _reap(Path(directory))
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def _reap(directory: Path) -> None:
+    """Drop the live gauges of dead processes; what they counted stays counted."""
+    for file in directory.glob("gauge_live*_*.db"):
+        match = re.search(r"_(\d+)\.db$", file.name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            try:
+                mark_process_dead(int(match[1]), str(directory))  # type: ignore[no-untyped-call]
+            except FileNotFoundError:
+                continue  # another process was quicker
+
+
+def documented() -> list[tuple[str, str, str]]:
+    """(name, type, help) of every metric, as Prometheus shows it."""
+    rows = []
+    for metric in _ALL:
+        (family, *_) = metric.describe()
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        rows.append((name, family.type, family.documentation))
+    return rows

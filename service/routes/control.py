@@ -1,0 +1,210 @@
+"""Routes that are asked for now and then: metadata, health, explanations, records, docs.
+
+They run on FastAPI, which also writes the OpenAPI document; the hot routes are in
+`data_plane.py` and are added to the document by `openapi.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, FastAPI, Header, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse, RedirectResponse, Response
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from service import __version__, metrics
+from service.errors import GlasslineError, Unavailable
+from service.protocol.metadata import model_metadata, server_metadata
+from service.routes import openapi
+from service.routes.negotiation import EXPLANATION_TYPES, preferred
+from service.routes.status import error_body, error_headers, status_of
+from service.serving import Serving
+
+router = APIRouter()
+ModelPath = Annotated[str, Path(alias="model", description="Model name.", max_length=63)]
+VersionPath = Annotated[str, Path(alias="version", description="Model version.", max_length=9)]
+RecordPath = Annotated[str, Path(alias="id", description="Record id.", max_length=64)]
+
+
+class TensorJSON(Response):
+    """JSON through orjson: refuses NaN, and is fast on long lists."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Serialise; see `orjson.dumps`."""
+        return orjson.dumps(content)
+
+
+def control_app(serving: Serving) -> FastAPI:
+    """The FastAPI application of all control routes.
+
+    Args:
+        serving: the worker's state; read at each request.
+    """
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="Glassline",
+        version=__version__,
+        summary="Every answer explained, every explanation proved.",
+        default_response_class=TensorJSON,
+        responses=openapi.ERROR_RESPONSES,
+    )
+    app.state.serving = serving
+    app.include_router(router)
+    app.add_exception_handler(GlasslineError, _glassline_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    return app
+
+
+def _serving(request: Request) -> Serving:
+    serving: Serving = request.app.state.serving
+    return serving
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> RedirectResponse:
+    """To the documentation, until there is a console."""
+    return RedirectResponse("/docs", status_code=307)
+
+
+@router.get("/livez", tags=["operations"], response_class=PlainTextResponse)
+async def livez() -> str:
+    """This process answers."""
+    return "live\n"
+
+
+@router.get("/readyz", tags=["operations"], response_class=PlainTextResponse)
+async def readyz(request: Request) -> str:
+    """Every released model that is not refused is loaded, and records can be written."""
+    _serving(request).check_ready()
+    return "ready\n"
+
+
+@router.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
+async def prometheus_metrics() -> Response:
+    """Prometheus metrics of all worker processes."""
+    body, media_type = await asyncio.to_thread(metrics.exposition)
+    return Response(body, headers={"content-type": media_type})
+
+
+@router.get("/v2", tags=["open inference protocol"])
+@router.get("/v2/", include_in_schema=False)
+async def server() -> dict[str, Any]:
+    """Server name, version and protocol extensions."""
+    return server_metadata(__version__)
+
+
+@router.get("/v2/health/live", tags=["open inference protocol"])
+async def health_live() -> dict[str, bool]:
+    """This process answers."""
+    return {"live": True}
+
+
+@router.get("/v2/health/ready", tags=["open inference protocol"])
+async def health_ready(request: Request) -> TensorJSON:
+    """Whether `infer` can be asked for; 503 when not."""
+    try:
+        _serving(request).check_ready()
+    except Unavailable:
+        return TensorJSON({"live": True, "ready": False}, 503)
+    return TensorJSON({"live": True, "ready": True})
+
+
+@router.post("/v2/repository/index", tags=["model repository"])
+async def repository_index(request: Request) -> list[dict[str, str]]:
+    """Every stored model version and whether it is loaded (Triton's repository extension)."""
+    registry = _serving(request).registry
+    return await asyncio.to_thread(registry.index)
+
+
+@router.get("/v2/models/{model}", tags=["open inference protocol"])
+async def model_info(request: Request, model: ModelPath) -> dict[str, Any]:
+    """Inputs, outputs and versions of a model; its newest version."""
+    return await _metadata(request, model, None)
+
+
+@router.get("/v2/models/{model}/versions/{version}", tags=["open inference protocol"])
+async def version_info(request: Request, model: ModelPath, version: VersionPath) -> dict[str, Any]:
+    """Inputs, outputs and versions of a model version."""
+    return await _metadata(request, model, version)
+
+
+async def _metadata(request: Request, model: str, version: str | None) -> dict[str, Any]:
+    serving = _serving(request)
+    loaded = await serving.model(model, version)
+    versions = await asyncio.to_thread(serving.registry.versions, model)
+    return model_metadata(loaded.manifest, versions)
+
+
+@router.get("/v2/models/{model}/ready", tags=["open inference protocol"])
+async def model_ready(request: Request, model: ModelPath) -> dict[str, Any]:
+    """Whether the newest version of a model answers; 503 with the reason when not."""
+    loaded = await _serving(request).model(model, None)
+    return {"name": model, "version": loaded.manifest.version, "ready": True}
+
+
+@router.get("/v2/models/{model}/versions/{version}/ready", tags=["open inference protocol"])
+async def version_ready(request: Request, model: ModelPath, version: VersionPath) -> dict[str, Any]:
+    """Whether a model version answers; 503 with the reason when not."""
+    loaded = await _serving(request).model(model, version)
+    return {"name": model, "version": loaded.manifest.version, "ready": True}
+
+
+@router.get(
+    "/v2/explanations/{id}",
+    tags=["explanations"],
+    responses={200: {"content": {t: {} for t in EXPLANATION_TYPES}}},
+)
+async def explanation(
+    request: Request, record_id: RecordPath, accept: Annotated[str, Header()] = "*/*"
+) -> Response:
+    """An explanation as JSON, as a PNG overlay or as an HTML report, by `Accept`."""
+    media_type = preferred(accept, EXPLANATION_TYPES)
+    body = await _serving(request).explain_queue.render(record_id, media_type)
+    return Response(body, media_type=media_type, headers={"vary": "accept"})
+
+
+@router.get("/audit/records/{id}", tags=["audit"])
+async def record(request: Request, record_id: RecordPath) -> dict[str, Any]:
+    """What was recorded under an id: a prediction, an explanation, a model load."""
+    stored = await asyncio.to_thread(_serving(request).records.get, record_id)
+    return {
+        "sequence": stored.sequence,
+        "sha256": stored.sha256,
+        "record": orjson.loads(stored.body),
+    }
+
+
+async def _glassline_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, GlasslineError)
+    return Response(
+        error_body(str(error)),
+        status_of(error),
+        {"content-type": "application/json", **error_headers(error)},
+    )
+
+
+async def _validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = "; ".join(
+        f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()
+    )
+    return Response(error_body(problems), 400, {"content-type": "application/json"})
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    messages = {
+        404: f"no route {request.url.path}; GET /docs lists them all.",
+        405: f"{request.method} is not allowed on {request.url.path}; GET /docs lists what is.",
+    }
+    headers = {**(error.headers or {}), "content-type": "application/json"}
+    message = messages.get(error.status_code, str(error.detail))
+    return Response(error_body(message), error.status_code, headers)

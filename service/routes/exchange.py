@@ -1,0 +1,159 @@
+"""One HTTP exchange on bare ASGI: headers in, a bounded body in, one response out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from service.errors import InvalidParameter, TooLarge
+from service.routes.status import error_body
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+JSON = "application/json"
+#: A client that has begun to send a body too large may read our answer only once it has
+#: sent all of it; so much is read and thrown away, for so long, before we hang up.
+DRAIN_BYTES = 256 * 1024 * 1024
+DRAIN_SECONDS = 10.0
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class Exchange:
+    """One request and its one response."""
+
+    __slots__ = ("_receive", "_send", "headers", "method", "path", "scope", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.status = 0
+        self._receive = receive
+        self._send = send
+
+    def header(self, name: bytes, default: str = "") -> str:
+        """A header's value as text; names are lower case."""
+        value = self.headers.get(name)
+        return default if value is None else value.decode("latin-1")
+
+    def query(self) -> dict[str, str]:
+        """Query parameters; a repeated one is refused rather than silently dropped.
+
+        Raises:
+            InvalidParameter: a parameter stands twice, or is not UTF-8.
+        """
+        raw: bytes = self.scope.get("query_string", b"")
+        if not raw:
+            return {}
+        try:
+            pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict")
+        except (UnicodeDecodeError, ValueError) as error:
+            raise InvalidParameter(f"query string: {error}. Send percent-encoded UTF-8.") from None
+        parameters = dict(pairs)
+        if len(parameters) != len(pairs):
+            raise InvalidParameter("query string: a parameter stands twice; send each once.")
+        return parameters
+
+    async def body(self, limit: int) -> bytes:
+        """The whole request body.
+
+        Args:
+            limit: largest body in bytes.
+
+        Raises:
+            TooLarge: the body exceeds `limit`; what can be is read and thrown away.
+            ClientGone: the connection closed first.
+        """
+        declared = self.headers.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > limit:
+            if self.header(b"expect").lower() != "100-continue":
+                await self._drain()
+            raise self._too_large(int(declared), limit)
+        first = await self._receive()
+        if first["type"] == "http.disconnect":
+            raise ClientGone
+        body: bytes = first.get("body", b"")
+        if not first.get("more_body", False):
+            return self._bounded(body, limit)
+        chunks = [body]
+        size = len(body)
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                await self._drain()
+                raise self._too_large(size, limit)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+
+    def _bounded(self, body: bytes, limit: int) -> bytes:
+        if len(body) > limit:
+            raise self._too_large(len(body), limit)
+        return body
+
+    def _too_large(self, size: int, limit: int) -> TooLarge:
+        return TooLarge(
+            f"request body: got at least {size} bytes, at most {limit} are accepted. "
+            "Send smaller batches, or raise GLASSLINE_MAX_BODY_BYTES."
+        )
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                drained = 0
+                while drained < DRAIN_BYTES:
+                    message = await self._receive()
+                    drained += len(message.get("body", b""))
+                    if message["type"] == "http.disconnect" or not message.get("more_body"):
+                        return
+        except TimeoutError:
+            return
+
+    async def send(
+        self,
+        status: int,
+        body: bytes,
+        media_type: str = JSON,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send the response."""
+        self.status = status
+        raw = [
+            (b"content-type", media_type.encode("latin-1")),
+            (b"content-length", str(len(body)).encode("ascii")),
+        ]
+        if headers:
+            raw += [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def forward(self, message: Message) -> None:
+        """Send a raw ASGI message of another application."""
+        await self._send(message)
+
+    async def send_json(
+        self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send a JSON response."""
+        await self.send(status, orjson.dumps(content), JSON, headers)
+
+    async def send_error(
+        self, status: int, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send the protocol's error object."""
+        if status == 413:
+            headers = {**(headers or {}), "connection": "close"}
+        await self.send(status, error_body(message), JSON, headers)

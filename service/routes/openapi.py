@@ -1,0 +1,176 @@
+"""The OpenAPI document: FastAPI's control routes and, added here, the hot routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.explain.parameters import ExplainParameters
+
+_ERROR = {
+    "type": "object",
+    "properties": {"error": {"type": "string", "description": "where, got, wanted, remedy"}},
+    "required": ["error"],
+}
+#: What any route may answer besides its success.
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "The request is refused; the message says why and what to do.",
+        "content": {"application/json": {"schema": _ERROR}},
+    },
+    "5XX": {
+        "description": "Not now: starting, overloaded, out of time, or a refused model.",
+        "content": {"application/json": {"schema": _ERROR}},
+    },
+}
+_DATATYPES = [
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP32", "FP64", "BYTES",
+]  # fmt: skip
+_TENSOR = {
+    "type": "object",
+    "required": ["name", "shape", "datatype", "data"],
+    "properties": {
+        "name": {"type": "string"},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "datatype": {"type": "string", "enum": _DATATYPES},
+        "data": {"type": "array", "items": {}, "description": "Flat or nested, row-major."},
+        "parameters": {"type": "object"},
+    },
+}
+_INFER_REQUEST = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string", "description": "Echoed in the answer."},
+        "parameters": {"type": "object"},
+        "inputs": {"type": "array", "items": _TENSOR, "minItems": 1},
+        "outputs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}},
+            },
+            "description": "Outputs wanted; all of them if absent.",
+        },
+    },
+}
+_INFER_RESPONSE = {
+    "type": "object",
+    "required": ["model_name", "model_version", "outputs"],
+    "properties": {
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "id": {"type": "string"},
+        "parameters": {
+            "type": "object",
+            "properties": {"record_id": {"type": "string", "description": "Id of the record."}},
+        },
+        "outputs": {"type": "array", "items": _TENSOR},
+    },
+}
+_PICTURE = {"schema": {"type": "string", "format": "binary"}}
+_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": _INFER_REQUEST},
+        "image/png": _PICTURE,
+        "image/jpeg": _PICTURE,
+    },
+}
+_RECORD_ID = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "Record id.",
+    "schema": {"type": "string"},
+}
+
+
+def _model_parameters(versioned: bool) -> list[dict[str, Any]]:
+    names = {"model": "Model name.", **({"version": "Model version."} if versioned else {})}
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": text,
+            "schema": {"type": "string"},
+        }
+        for name, text in names.items()
+    ]
+
+
+def _explain_query() -> list[dict[str, Any]]:
+    """Explain parameters as query parameters, from the model that checks them."""
+    properties = ExplainParameters.model_json_schema()["properties"]
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in properties.items()
+    ]
+
+
+def _operation(
+    summary: str, tag: str, success: dict[str, Any], **parts: Any
+) -> dict[str, dict[str, Any]]:
+    responses = {"200": {"description": "Done.", "content": success}, **ERROR_RESPONSES}
+    return {"post": {"summary": summary, "tags": [tag], "responses": responses, **parts}}
+
+
+def hot_paths() -> dict[str, Any]:
+    """OpenAPI path items of the routes in `data_plane.py`."""
+    answers = {"application/json": {"schema": _INFER_RESPONSE}}
+    explanations = {
+        "application/json": {"schema": {"type": "object"}},
+        "image/png": _PICTURE,
+        "text/html": {"schema": {"type": "string"}},
+    }
+    paths: dict[str, Any] = {}
+    for middle, versioned in (("", False), ("/versions/{version}", True)):
+        base = f"/v2/models/{{model}}{middle}"
+        paths[f"{base}/infer"] = _operation(
+            "Predict; the answer names its record",
+            "open inference protocol",
+            answers,
+            parameters=_model_parameters(versioned),
+            requestBody=_BODY,
+        )
+        paths[f"{base}/explain"] = _operation(
+            "Predict, and explain the prediction",
+            "explanations",
+            explanations,
+            parameters=_model_parameters(versioned) + _explain_query(),
+            requestBody=_BODY,
+        )
+    paths["/v2/records/{id}/explain"] = _operation(
+        "Explain a prediction that was recorded earlier",
+        "explanations",
+        explanations,
+        parameters=[_RECORD_ID, *_explain_query()],
+        requestBody={
+            "required": False,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {"parameters": ExplainParameters.model_json_schema()},
+                    }
+                }
+            },
+        },
+    )
+    return paths
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The whole OpenAPI document of the server."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, routes=app.routes
+        )
+        schema["paths"] = {**schema["paths"], **hot_paths()}
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,39 @@
+"""Which HTTP status each error of the tree becomes, and the body that carries it."""
+
+from __future__ import annotations
+
+import orjson
+
+from service import errors
+
+#: The first class that an error is an instance of decides: special before general.
+STATUS: tuple[tuple[type[errors.GlasslineError], int], ...] = (
+    (errors.TooLarge, 413),
+    (errors.UnsupportedMediaType, 415),
+    (errors.NotAcceptable, 406),
+    (errors.InvalidRequest, 400),
+    (errors.NotFound, 404),
+    (errors.Conflict, 409),
+    (errors.Overloaded, 429),
+    (errors.DeadlineExceeded, 504),
+    (errors.Unavailable, 503),
+)
+
+
+def status_of(error: errors.GlasslineError) -> int:
+    """HTTP status of an error; 500 only for what no caller can cause."""
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
+def error_headers(error: errors.GlasslineError) -> dict[str, str]:
+    """Headers that an error adds: when to try again (RFC 9110, section 10.2.3)."""
+    if isinstance(error, errors.Overloaded):
+        return {"retry-after": str(error.retry_after_s)}
+    if isinstance(error, errors.Unavailable) and not isinstance(error, errors.CorruptModel):
+        return {"retry-after": "5"}
+    return {}
+
+
+def error_body(message: str) -> bytes:
+    """The Open Inference Protocol's error object."""
+    return orjson.dumps({"error": message})

@@ -1,0 +1,52 @@
+"""kill -9 under load: whatever was acknowledged is there, and the database opens."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from service.audit.store import RecordStore
+from tests.running_server import REPOSITORY
+
+WRITER = """
+import sys
+from datetime import UTC, datetime
+from service.audit.record import Payload, build, new_id
+from service.audit.store import RecordStore
+from service.audit.writer import RecordWriter
+
+writer = RecordWriter(RecordStore(sys.argv[1]))
+while True:
+    group = [
+        build("prediction", new_id(), datetime.now(UTC), {"n": n}, {},
+              (Payload("x", "text/plain", b"input" * 50),))
+        for n in range(20)
+    ]
+    futures = [(record.id, writer.append(record)) for record in group]
+    for record_id, future in futures:
+        future.result()
+        print(record_id, flush=True)
+"""
+
+
+def test_no_acknowledged_record_is_lost(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    acknowledged: list[str] = []
+    for round_ in range(5):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, url], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout
+        for _ in range(30 + 17 * round_):
+            acknowledged.append(writer.stdout.readline().strip())
+        writer.send_signal(signal.SIGKILL)
+        acknowledged += [line.strip() for line in writer.stdout if len(line) == 37]
+        writer.stdout.close()
+        writer.wait()
+    assert len(acknowledged) > 300
+    store = RecordStore(url)
+    for record_id in acknowledged:
+        assert store.payload(record_id, "x") == b"input" * 50
+    store.close()

@@ -1,0 +1,42 @@
+"""A real home with a really trained model, and a real server on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.running_server import Server, glassline, start_server
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with `lenet-digits`, trained for a few epochs by the real command."""
+    folder = tmp_path_factory.mktemp("home")
+    done = glassline("train", "cnn", "--epochs", "4", home=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with two predicting workers on `home`, shared by all tests that only ask."""
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    running = start_server(home, log, GLASSLINE_WORKERS="2")
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    """A plain HTTP client of the shared server."""
+    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture(scope="session")
+def digit_png(home: Path) -> bytes:
+    """The example digit that was released with the model."""
+    return (home / "bentoml/models/lenet-digits/1/example.png").read_bytes()

@@ -1,0 +1,156 @@
+"""Explanations over HTTP: as numbers, picture and page; repeatable; never in the way."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.running_server import Server, start_server
+from tests.test_boundaries import descendants
+
+PNG = {"content-type": "image/png"}
+INFER = "/v2/models/lenet-digits/infer"
+EXPLAIN = "/v2/models/lenet-digits/explain"
+
+
+def explained(client: httpx.Client, png: bytes, **parameters: int | str) -> dict[str, object]:
+    answer = client.post(EXPLAIN, content=png, headers=PNG, params={"num_samples": 200} | parameters)
+    assert answer.status_code == 200, answer.text
+    return answer.json()  # type: ignore[no-any-return]
+
+
+def test_an_explanation_says_how_far_to_trust_it(client: httpx.Client, digit_png: bytes) -> None:
+    answer = explained(client, digit_png)
+    explanation = answer["explanation"]
+    assert isinstance(explanation, dict)
+    assert explanation["n_segments"] >= 10
+    label = explanation["labels"][0]
+    assert 0 <= label["r2"] <= 1
+    assert explanation["quality"]["effective_sample_size"] > 0
+    prediction = client.get(f"/audit/records/{answer['record_id']}").json()["record"]
+    assert prediction["kind"] == "prediction"
+    assert prediction["decision"]["labels"] == [label["name"]]
+
+
+def test_the_same_seed_gives_the_same_explanation_and_another_seed_another(
+    client: httpx.Client, digit_png: bytes
+) -> None:
+    def weights(seed: int) -> object:
+        return explained(client, digit_png, seed=seed)["explanation"]["labels"][0]["weights"]  # type: ignore[index]
+
+    assert weights(7) == weights(7)
+    assert weights(7) != weights(8)
+
+
+def test_an_explanation_is_to_be_had_as_json_png_and_html(
+    client: httpx.Client, digit_png: bytes
+) -> None:
+    answer = explained(client, digit_png)
+    path = f"/v2/explanations/{answer['explanation_id']}"
+    as_json = client.get(path)
+    assert as_json.headers["content-type"] == "application/json"
+    assert as_json.json() == answer
+    as_png = client.get(path, headers={"accept": "image/png"})
+    assert as_png.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(as_png.content)).width >= 300
+    as_html = client.get(path, headers={"accept": "text/html,application/xhtml+xml;q=0.9"})
+    assert as_html.headers["content-type"].startswith("text/html")
+    assert str(answer["explanation_id"]) in as_html.text
+    assert "http://" not in as_html.text.replace("http://www.w3.org", "")
+    assert "https://" not in as_html.text
+
+
+def test_one_call_gives_the_picture(client: httpx.Client, digit_png: bytes) -> None:
+    headers = {**PNG, "accept": "image/png"}
+    answer = client.post(EXPLAIN, content=digit_png, headers=headers, params={"num_samples": 100})
+    assert answer.status_code == 200
+    location = answer.headers["content-location"]
+    assert client.get(location, headers={"accept": "image/png"}).content == answer.content
+
+
+def test_a_past_prediction_is_explained_by_its_id(client: httpx.Client, digit_png: bytes) -> None:
+    record_id = client.post(INFER, content=digit_png, headers=PNG).headers["glassline-record-id"]
+    later = client.post(
+        f"/v2/records/{record_id}/explain", json={"parameters": {"num_samples": 200, "seed": 3}}
+    )
+    assert later.status_code == 200, later.text
+    assert later.json()["record_id"] == record_id
+    at_once = explained(client, digit_png, seed=3)
+    assert later.json()["explanation"]["labels"] == at_once["explanation"]["labels"]  # type: ignore[index]
+
+
+def test_the_explanations_record_names_what_it_explains(
+    client: httpx.Client, digit_png: bytes
+) -> None:
+    answer = explained(client, digit_png, seed=11)
+    record = client.get(f"/audit/records/{answer['explanation_id']}").json()["record"]
+    assert record["kind"] == "explanation"
+    assert record["explains"] == answer["record_id"]
+    assert record["method"]["parameters"]["seed"] == 11
+    assert record["method"]["parameters"]["num_samples"] == 200
+
+
+@pytest.fixture
+def own_server(home: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server that a test may hurt; its own records, the shared models."""
+    database = f"sqlite:///{tmp_path / 'records.db'}"
+    running = start_server(home, tmp_path / "server.log", GLASSLINE_DATABASE_URL=database)
+    yield running
+    running.stop()
+
+
+def explaining_process(server: Server) -> int:
+    for pid in descendants(server.process.pid):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"glassline-explainer" in command:
+            return pid
+    raise AssertionError("no explaining process")
+
+
+@pytest.mark.slow
+def test_killing_the_explaining_process_loses_no_prediction(
+    own_server: Server, digit_png: bytes
+) -> None:
+    statuses: list[int] = []
+    running = threading.Event()
+    running.set()
+
+    def predict() -> None:
+        with httpx.Client(base_url=own_server.url, trust_env=False) as client:
+            while running.is_set():
+                statuses.append(client.post(INFER, content=digit_png, headers=PNG).status_code)
+
+    caller = threading.Thread(target=predict)
+    caller.start()
+    with httpx.Client(base_url=own_server.url, timeout=60, trust_env=False) as client:
+        pid = explaining_process(own_server)
+        killer = threading.Timer(0.5, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+        lost = client.post(
+            EXPLAIN, content=digit_png, headers=PNG, params={"num_samples": 20_000}
+        )
+        assert lost.status_code == 503
+        assert list(lost.json()) == ["error"]
+        # BentoML's supervisor brings a new one up; until then 503, never a hang.
+        deadline = time.monotonic() + 60
+        while True:
+            again = client.post(EXPLAIN, content=digit_png, headers=PNG, params={"num_samples": 50})
+            if again.status_code == 200:
+                break
+            assert again.status_code == 503
+            assert time.monotonic() < deadline, "the explaining process did not come back"
+            time.sleep(0.5)
+    running.clear()
+    caller.join()
+    assert len(statuses) > 100
+    assert set(statuses) == {200}
+    assert explaining_process(own_server) != pid

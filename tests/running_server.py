@@ -1,0 +1,89 @@
+"""The command line and the server as processes of their own, as a person runs them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+START_SECONDS = 120
+
+
+def glassline(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, as a person would."""
+    return subprocess.run(
+        [sys.executable, "-c", "from service.cli import main; main()", *arguments],
+        env={**os.environ, "GLASSLINE_HOME": str(home), "COLUMNS": "200", **environment},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """A running `glassline serve`."""
+
+    url: str
+    home: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        """Until /readyz says 200."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                if httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.1)
+        pytest.fail(f"the server did not become ready:\n{self.log.read_text()[-4000:]}")
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+def start_server(home: Path, log: Path, **environment: str) -> Server:
+    """`glassline serve` on a free port, ready to answer."""
+    port = free_port()
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from service.cli import main; main()", "serve"],
+            env={
+                **os.environ,
+                "GLASSLINE_HOME": str(home),
+                "GLASSLINE_PORT": str(port),
+                "COLUMNS": "400",
+                **environment,
+            },
+            cwd=REPOSITORY,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(f"http://127.0.0.1:{port}", home, process, log)
+    server.wait_ready()
+    return server

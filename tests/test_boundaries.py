@@ -1,0 +1,58 @@
+"""The arrows of ARCHITECTURE.md hold, and a serving process has no torch in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.running_server import REPOSITORY, Server
+
+
+def test_import_arrows_hold() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_serving_install_does_not_name_torch() -> None:
+    import tomllib
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    serving = project["dependencies"] + project["optional-dependencies"]["cpu"]
+    assert not [line for line in serving if line.startswith(("torch", "lightning"))]
+
+
+def test_processes_that_answered_and_explained_have_no_torch(
+    server: Server, client: httpx.Client, digit_png: bytes
+) -> None:
+    headers = {"content-type": "image/png"}
+    answer = client.post("/v2/models/lenet-digits/infer", content=digit_png, headers=headers)
+    assert answer.status_code == 200
+    parameters = {"num_samples": 50}
+    why = client.post(
+        "/v2/models/lenet-digits/explain", content=digit_png, headers=headers, params=parameters
+    )
+    assert why.status_code == 200
+    # The kernel's view of each process: which shared objects it has mapped.
+    processes = descendants(server.process.pid)
+    assert len(processes) >= 4  # supervisor, two that predict, one that explains
+    for pid in processes:
+        mapped = Path(f"/proc/{pid}/maps").read_text()
+        assert "libtorch" not in mapped
+        assert "/torch/" not in mapped
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids of a process's children, theirs, and so on."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += [int(child), *descendants(int(child))]
+    return found
