@@ -25,7 +25,6 @@ from service.audit.recorder import Recorder, open_records  # noqa: E402
 from service.errors import GlasslineError  # noqa: E402
 from service.explain.parameters import ExplainParameters  # noqa: E402
 from service.explain_queue import ExplainQueue, packed  # noqa: E402
-from service.explainer import RecordExplainer  # noqa: E402
 from service.front import FrontedService  # noqa: E402
 from service.inference.predictor import Predictor  # noqa: E402
 from service.inference.registry import Registry  # noqa: E402
@@ -65,6 +64,9 @@ class Explainer:
     """Explains recorded predictions. Reached only through `Glassline`."""
 
     def __init__(self) -> None:
+        # Imported here: scikit-image and scikit-learn have no business in predicting processes.
+        from service.explainer import RecordExplainer
+
         configure_logging(settings.log_level)
         os.nice(10)  # predictions first
         self._records, self._writer = open_records(settings)
@@ -82,10 +84,10 @@ class Explainer:
             return packed(error)
 
     @bentoml.api
-    def render(self, explanation_id: str, media_type: str) -> dict[str, Any]:
-        """Render a recorded explanation; `body` is base64."""
+    def render(self, explanation_id: str, wanted: str) -> dict[str, Any]:
+        """Render a recorded explanation as `wanted`, a media type; `body` is base64."""
         try:
-            body = self._explainer.render(explanation_id, media_type)
+            body = self._explainer.render(explanation_id, wanted)
         except GlasslineError as error:
             return packed(error)
         return {"body": base64.b64encode(body).decode("ascii")}
@@ -122,7 +124,7 @@ class Glassline:
             registry=registry,
             records=records,
             writer=writer,
-            predictor=Predictor(recorder),
+            predictor=Predictor(recorder, settings),
             explain_queue=ExplainQueue(
                 self.explainer.to_async, settings.explain_queue, settings.explain_timeout_s
             ),

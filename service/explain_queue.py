@@ -53,7 +53,7 @@ class ExplainQueue:
     async def render(self, explanation_id: str, media_type: str) -> bytes:
         """A recorded explanation as JSON, PNG or HTML; errors as `explain` has them."""
         answer = await self._bounded(
-            lambda: self._proxy.render(explanation_id=explanation_id, media_type=media_type)
+            lambda: self._proxy.render(explanation_id=explanation_id, wanted=media_type)
         )
         return base64.b64decode(answer["body"])
 

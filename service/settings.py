@@ -45,6 +45,15 @@ class Settings(BaseSettings):
     explain_max_samples: int = Field(
         20_000, ge=10, description="Largest num_samples a request may ask for."
     )
+    predict_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="Seconds before a prediction gets 504."
+    )
+    queue_size: int = Field(
+        512, ge=1, le=65536, description="Requests waiting per model and process; more get 429."
+    )
+    batch_rows: int = Field(
+        32, ge=1, le=4096, description="Rows that waiting requests are joined to, at most."
+    )
     device: Literal["cpu", "cuda", "auto"] = Field("auto", description="Where graphs run.")
     threads: int = Field(0, ge=0, le=256, description="ONNX Runtime threads a graph; 0 = cores.")
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")

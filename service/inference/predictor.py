@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from service.errors import DeadlineExceeded
+from service.inference.batching import Batcher
 from service.inference.registry import LoadedModel
 
 if TYPE_CHECKING:
     from service.audit.recorder import Recorder, RequestContext
     from service.protocol.request import InferRequest
+    from service.settings import Settings
 
-#: A graph faster than this runs on the event loop: a thread hop would cost more than it.
+#: A request that takes less runs on the event loop: a thread hop would cost more than it,
+#: and one that takes more would keep health checks and everybody else waiting.
 INLINE_SECONDS = 0.002
 
 
@@ -33,12 +38,14 @@ class Predictor:
 
     Args:
         recorder: where predictions are recorded.
-        threads: graphs too slow for the event loop that may run at once.
+        settings: queue size, batch rows and time budget.
     """
 
-    def __init__(self, recorder: Recorder, threads: int = 2) -> None:
+    def __init__(self, recorder: Recorder, settings: Settings) -> None:
         self._recorder = recorder
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="glassline-predict")
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="glassline-predict")
+        self._batchers: dict[LoadedModel, Batcher] = {}
 
     async def predict(
         self, model: LoadedModel, request: InferRequest, context: RequestContext
@@ -46,22 +53,56 @@ class Predictor:
         """Run the model on a validated request and record the answer durably.
 
         Raises:
+            InvalidRequest: the graph refuses these values.
+            Overloaded: too many requests wait for this model.
+            DeadlineExceeded: not done within the time budget.
             Unavailable: the record could not be written; no record, no answer.
         """
-        start = time.perf_counter()
-        rows = len(next(iter(request.inputs.values())))
-        if model.session.row_seconds * rows < INLINE_SECONDS:
-            raw = model.predict(request.inputs)
+        if model.session.row_seconds * request.rows < INLINE_SECONDS:
+            raw = self._run(model, request.inputs)
         else:
-            loop = asyncio.get_running_loop()
-            raw = await loop.run_in_executor(self._pool, model.predict, request.inputs)
-        predicted = time.perf_counter()
-        model.metrics.predict(predicted - start, rows)
+            raw = await self._queued(model, request)
         outputs = model.answer(raw)
         record_id = await self._recorder.prediction(
             model.recorded, request.inputs, outputs, context
         )
         return Prediction(record_id, outputs)
+
+    async def _queued(self, model: LoadedModel, request: InferRequest) -> dict[str, NDArray[Any]]:
+        budget = self._settings.predict_timeout_s
+        try:
+            async with asyncio.timeout(budget):
+                return await self._batcher(model).submit(request.inputs, request.rows)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{model.manifest.name}: not answered within {budget:g} s. Send smaller batches, "
+                "or raise GLASSLINE_PREDICT_TIMEOUT_S or GLASSLINE_WORKERS."
+            ) from None
+
+    def _batcher(self, model: LoadedModel) -> Batcher:
+        batcher = self._batchers.get(model)
+        if batcher is None:
+            batcher = Batcher(
+                model.manifest.name,
+                lambda inputs: self._run(model, inputs),
+                self._pool,
+                self._settings.batch_rows,
+                self._settings.queue_size,
+            )
+            self._batchers[model] = batcher
+        return batcher
+
+    @staticmethod
+    def _run(model: LoadedModel, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        start = time.perf_counter()
+        outputs = model.predict(inputs)
+        rows = len(next(iter(inputs.values())))
+        model.metrics.predict(time.perf_counter() - start, rows)
+        return outputs
+
+    def forget(self, model: LoadedModel) -> None:
+        """Drop the queue of a model that was unloaded; what runs is finished."""
+        self._batchers.pop(model, None)
 
     def close(self) -> None:
         """Wait for running graphs."""

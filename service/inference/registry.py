@@ -22,7 +22,7 @@ from service.tasks import classify
 _log = logging.getLogger("glassline.registry")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
     """A verified model version with a warm session."""
 

@@ -14,7 +14,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.errors import CorruptModel, Unavailable
+from service.errors import CorruptModel, InvalidRequest, Unavailable
+from service.protocol.datatypes import DTYPES
 from service.store import StoredModel
 
 Device = Literal["cpu", "cuda", "auto"]
@@ -88,8 +89,17 @@ class Session:
 
         Returns:
             Every graph output by name.
+
+        Raises:
+            InvalidRequest: the graph refuses these values, an index out of range say.
         """
-        return dict(zip(self.output_names, self._ort.run(None, dict(inputs)), strict=True))
+        try:
+            values = self._ort.run(None, inputs)
+        except Exception as error:  # ONNX Runtime's exceptions share no public base
+            raise InvalidRequest(
+                f"{self.reference}: the graph refuses these inputs: {error}"
+            ) from None
+        return dict(zip(self.output_names, values, strict=True))
 
     def warm_up(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         """Run until the allocator is warm; the fastest of three runs is `row_seconds`."""
@@ -105,12 +115,13 @@ class Session:
 
 def blank_inputs(model: StoredModel, rows: int = 1, free: int = 8) -> dict[str, NDArray[Any]]:
     """All-zero inputs in the manifest's shapes; free extents become `free`."""
-    dtypes = {"BOOL": np.bool_, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64}
     blanks: dict[str, NDArray[Any]] = {}
     for tensor in model.manifest.inputs:
         shape = (rows, *(free if extent == -1 else extent for extent in tensor.shape[1:]))
-        dtype = dtypes.get(tensor.datatype) or np.dtype(tensor.datatype.lower())
-        blanks[tensor.name] = np.zeros(shape, dtype)
+        if tensor.datatype == "BYTES":
+            blanks[tensor.name] = np.full(shape, "", object)
+        else:
+            blanks[tensor.name] = np.zeros(shape, DTYPES[tensor.datatype])
     return blanks
 
 

@@ -14,13 +14,16 @@ from service.audit.recorder import RequestContext
 from service.errors import InvalidParameter, MalformedBody, UnsupportedMediaType
 from service.explain.parameters import ExplainParameters, parse
 from service.inference.registry import LoadedModel
-from service.protocol import json_codec, media
+from service.protocol import binary_codec, json_codec, media
 from service.protocol.request import InferRequest
 from service.routes.exchange import JSON, Exchange
 from service.routes.negotiation import EXPLANATION_TYPES, preferred
 from service.serving import Serving
 
 RECORD_HEADER = "glassline-record-id"
+#: Says where the JSON ends and the binary tensors begin (Open Inference Protocol).
+BINARY_HEADER = "inference-header-content-length"
+OCTETS = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,16 @@ class DataPlane:
         request = await self._decode(exchange, model)
         prediction = await self._serving.predictor.predict(model, request, context)
         start = time.perf_counter()
-        body = json_codec.encode(
-            model.manifest, prediction.outputs, request, {"record_id": prediction.record_id}
-        )
+        answer = (model.manifest, prediction.outputs, request, {"record_id": prediction.record_id})
+        headers = {RECORD_HEADER: prediction.record_id}
+        if request.binary:
+            body, json_size = binary_codec.encode(*answer)
+            headers[BINARY_HEADER] = str(json_size)
+            media_type = OCTETS
+        else:
+            body, media_type = json_codec.encode(*answer), JSON
         model.metrics.postprocess(time.perf_counter() - start)
-        await exchange.send(200, body, JSON, {RECORD_HEADER: prediction.record_id})
+        await exchange.send(200, body, media_type, headers)
 
     async def explain(
         self, exchange: Exchange, model: LoadedModel, context: RequestContext
@@ -76,10 +84,9 @@ class DataPlane:
         media_type = preferred(exchange.header(b"accept"), EXPLANATION_TYPES)
         request = await self._decode(exchange, model)
         parameters = self._explain_parameters({**request.parameters, **exchange.query()})
-        rows = len(next(iter(request.inputs.values())))
-        if parameters.row >= rows:
+        if parameters.row >= request.rows:
             raise InvalidParameter(
-                f"explain parameters: row: got {parameters.row}, but the request has {rows} rows."
+                f"explain parameters: row: got {parameters.row}, but there are {request.rows} rows."
             )
         prediction = await self._serving.predictor.predict(model, request, context)
         await self._send_explanation(exchange, prediction.record_id, parameters, media_type)
@@ -115,21 +122,30 @@ class DataPlane:
         settings = self._serving.settings
         body = await exchange.body(settings.max_body_bytes)
         start = time.perf_counter()
-        content_type = exchange.header(b"content-type").partition(";")[0].strip().lower()
-        if content_type.startswith("image/"):
-            request = self._decode_image(body, content_type, model)
-        elif content_type in ("", JSON, "application/x-www-form-urlencoded") or (
-            content_type.endswith("+json")
-        ):
-            # curl -d says x-www-form-urlencoded unless told otherwise; the body decides.
-            request = json_codec.decode(body, model.manifest, settings.max_batch_rows)
-        else:
-            wanted = ", ".join((JSON, *media.content_types(model.manifest)))
-            raise UnsupportedMediaType(
-                f"{model.manifest.name}: Content-Type: got '{content_type}', wanted {wanted}."
-            )
+        request = self._decoded(exchange, body, model)
         model.metrics.preprocess(time.perf_counter() - start)
         return request
+
+    def _decoded(self, exchange: Exchange, body: bytes, model: LoadedModel) -> InferRequest:
+        """The body's codec: binary by its own header, else by `Content-Type`."""
+        manifest, max_rows = model.manifest, self._serving.settings.max_batch_rows
+        if (json_size := exchange.headers.get(BINARY_HEADER.encode())) is not None:
+            size = binary_codec.header_size(json_size.decode("latin-1"), manifest.name)
+            return binary_codec.decode(body, size, manifest, max_rows)
+        content_type = exchange.header(b"content-type").partition(";")[0].strip().lower()
+        if content_type.startswith("image/"):
+            return self._decode_image(body, content_type, model)
+        if content_type == OCTETS:
+            return binary_codec.decode(body, 0, manifest, max_rows)
+        # curl -d says x-www-form-urlencoded unless told otherwise; the body decides.
+        if content_type in ("", JSON, "application/x-www-form-urlencoded") or (
+            content_type.endswith("+json")
+        ):
+            return json_codec.decode(body, manifest, max_rows)
+        raise UnsupportedMediaType(
+            f"{manifest.name}: Content-Type: got '{content_type}', wanted "
+            f"{', '.join((JSON, *media.content_types(manifest)))}."
+        )
 
     def _decode_image(self, body: bytes, content_type: str, model: LoadedModel) -> InferRequest:
         manifest = model.manifest

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +42,7 @@ def test_a_record_comes_back_as_canonical_bytes_with_their_digest(store: RecordS
     store.append([record])
     got = store.get(record.id)
     assert got.body == record.body
-    assert rfc8785.dumps(__import__("json").loads(got.body)) == got.body
+    assert rfc8785.dumps(json.loads(got.body)) == got.body
     assert got.sha256 == hashlib.sha256(got.body).hexdigest()
     assert (got.sequence, got.kind) == (1, "prediction")
 
@@ -63,7 +65,7 @@ def test_an_unknown_id_is_unknown_whatever_it_is(store: RecordStore, record_id: 
         store.get(record_id)
 
 
-def test_payloads_are_apart_and_salted(store: RecordStore, path: Path) -> None:
+def test_payloads_are_apart_and_salted(store: RecordStore) -> None:
     one, two = Payload("image", "application/x-npy", b"same"), Payload("x", "text/plain", b"same")
     record = a_record(0, one, two)
     store.append([record])
@@ -105,7 +107,8 @@ def test_a_group_is_written_whole_or_not_at_all(store: RecordStore) -> None:
         store.get(fresh.id)
 
 
-def test_a_newer_schema_is_refused(store: RecordStore, path: Path) -> None:
+@pytest.mark.usefixtures("store")
+def test_a_newer_schema_is_refused(path: Path) -> None:
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         connection.execute(text("UPDATE schema_version SET version = 99"))
@@ -114,7 +117,7 @@ def test_a_newer_schema_is_refused(store: RecordStore, path: Path) -> None:
         RecordStore(f"sqlite:///{path}")
 
 
-def test_sqlite_is_durable_and_lets_readers_in(store: RecordStore, path: Path) -> None:
+def test_sqlite_is_durable_and_lets_readers_in(store: RecordStore) -> None:
     with store._engine.connect() as connection:  # what the store's own connections are set to
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
@@ -143,18 +146,22 @@ def test_closing_writes_what_waits(store: RecordStore) -> None:
     assert store.get(records[-1].id).sequence == 500
 
 
+@pytest.mark.usefixtures("store")
 def test_a_full_queue_is_refused_and_a_locked_database_is_said(
-    store: RecordStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.audit.store.BUSY_MS", 50)
     impatient = RecordStore(f"sqlite:///{path}")
     writer = RecordWriter(impatient, max_pending=2)
     blocker = sqlite3.connect(path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
-    accepted = []
+    # One may already be with the writing thread; two wait; the next is one too many.
+    accepted = [writer.append(a_record(0))]
+    while writer._queue.qsize():
+        time.sleep(0.01)
+    accepted += [writer.append(a_record(1)), writer.append(a_record(2))]
     with pytest.raises(Overloaded, match="wait to be written"):
-        for number in range(10):
-            accepted.append(writer.append(a_record(number)))
+        writer.append(a_record(3))
     for future in accepted:
         with pytest.raises(Unavailable, match="database is locked"):
             future.result(timeout=10)

@@ -23,7 +23,9 @@ EXPLAIN = "/v2/models/lenet-digits/explain"
 
 
 def explained(client: httpx.Client, png: bytes, **parameters: int | str) -> dict[str, object]:
-    answer = client.post(EXPLAIN, content=png, headers=PNG, params={"num_samples": 200} | parameters)
+    answer = client.post(
+        EXPLAIN, content=png, headers=PNG, params={"num_samples": 200} | parameters
+    )
     assert answer.status_code == 200, answer.text
     return answer.json()  # type: ignore[no-any-return]
 
@@ -135,9 +137,7 @@ def test_killing_the_explaining_process_loses_no_prediction(
         pid = explaining_process(own_server)
         killer = threading.Timer(0.5, os.kill, (pid, signal.SIGKILL))
         killer.start()
-        lost = client.post(
-            EXPLAIN, content=digit_png, headers=PNG, params={"num_samples": 20_000}
-        )
+        lost = client.post(EXPLAIN, content=digit_png, headers=PNG, params={"num_samples": 20_000})
         assert lost.status_code == 503
         assert list(lost.json()) == ["error"]
         # BentoML's supervisor brings a new one up; until then 503, never a hang.

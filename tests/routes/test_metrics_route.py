@@ -52,7 +52,7 @@ def test_explanations_are_timed_in_their_own_process_and_seen_here(
     assert count(client, "request_explain_seconds_count", model="lenet-digits") == before + 1
 
 
-def test_no_caller_can_make_new_series(client: httpx.Client, digit_png: bytes) -> None:
+def test_no_caller_can_make_new_series(client: httpx.Client) -> None:
     for name in ("nobody", "somebody", "a" * 60):
         client.post(f"/v2/models/{name}/infer", content=b"{}")
         client.get(f"/nowhere/{name}")
