@@ -1,0 +1,1 @@
+"""Offline training: data, model, fit, release. Only files cross from here to `service/`."""

@@ -1,0 +1,109 @@
+"""What every Lightning fit shares: the best weights, the progress bar, quiet, one thread."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from training.torchvision_import import lightning
+
+
+class BestWeights(lightning.Callback):
+    """Keep the weights of the best epoch in memory and put them back at the end.
+
+    Best is the highest validation accuracy, and of equals the lowest validation loss.
+    """
+
+    def __init__(self) -> None:
+        self.score: tuple[float, float] = (-1.0, 0.0)
+        self.weights: dict[str, Tensor] = {}
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        measured = trainer.callback_metrics
+        score = (float(measured["validation_accuracy"]), -float(measured["validation_loss"]))
+        if score > self.score:
+            self.score = score
+            self.weights = copy.deepcopy(pl_module.network.state_dict())
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+        pl_module.network.load_state_dict(self.weights)
+
+
+class Bar(lightning.Callback):
+    """One progress bar over the epochs on a terminal; ten plain lines anywhere else."""
+
+    def __init__(self, title: str, epochs: int, console: Console) -> None:
+        self.title = title
+        self.epochs = epochs
+        self.console = console
+        self.progress = Progress(
+            TextColumn(title),
+            BarColumn(),
+            TextColumn("epoch {task.completed}/{task.total}"),
+            TextColumn("validation accuracy {task.fields[accuracy]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.progress.add_task(title, total=epochs, accuracy="-")
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+        self.progress.start()
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+        done = trainer.current_epoch + 1
+        accuracy = f"{float(trainer.callback_metrics['validation_accuracy']):.4f}"
+        self.progress.update(self.task, completed=done, accuracy=accuracy)
+        every = max(1, self.epochs // 10)
+        if not self.console.is_terminal and (done % every == 0 or done == self.epochs):
+            line = f"{self.title}: epoch {done}/{self.epochs}, validation accuracy {accuracy}"
+            self.console.print(line, highlight=False, soft_wrap=True)
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+        self.progress.stop()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: Any) -> None:  # noqa: ARG002
+        self.progress.stop()
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's advice and announcements; its errors still come through."""
+    logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [log.level for log in logs]
+    with warnings.catch_warnings():
+        # The data are in memory: workers would only cost their start.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # Lightning 2.6 asks torch's pytree module in the way before last.
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprec")
+        for log in logs:
+            log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one CPU thread.
+
+    Small batches gain nothing from more, lose a lot on a busy machine (a LeNet-5 step took
+    thirty times as long), and sums come out the same on any number of cores.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
