@@ -77,4 +77,5 @@ class LeNet5(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.classifier(self.features(self.pixels(image)))
+        logits: Tensor = self.classifier(self.features(self.pixels(image)))
+        return logits

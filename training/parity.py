@@ -77,7 +77,9 @@ def _network_answers(network: nn.Module, images: NDArray[np.uint8]) -> NDArray[n
 
 
 def _graph_answers(name: str, graph: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    session = ort.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     (tensor,) = session.get_inputs()
     if isinstance(tensor.shape[0], int):
         _refuse(name, f"the graph takes exactly {tensor.shape[0]} rows, not any number")

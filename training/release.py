@@ -8,8 +8,7 @@ here to `service/`, nothing else does.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +42,10 @@ class Candidate:
         network: images (n, C, H, W) UINT8, 0 to 255, to probabilities (n, labels).
         summary: what it is and what it is for: the first paragraph of its card.
         images: (n, C, H, W) UINT8, 0 to 255; the rows of the parity gate.
-        truth: (n,) label indices of `images`, -1 where nobody knows; the known are scored.
+        truth: (n,) label indices of `images`, -1 where nobody knows; at least one is known.
         example: file name and bytes of a picture that shows the model at work.
-        metrics: figures measured elsewhere, kept beside those of the evaluation.
+        measured: names in the manifest's metrics of the rate that is right, in [0, 1], and of
+            the number of rows scored.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Candidate:
     truth: NDArray[np.int64]
     example: tuple[str, bytes]
     provenance: Provenance
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    measured: tuple[str, str] = ("accuracy", "test_rows")
 
 
 def release(candidate: Candidate, store: ModelStore) -> StoredModel:
@@ -86,7 +86,7 @@ def release(candidate: Candidate, store: ModelStore) -> StoredModel:
         (folder / example).write_bytes(body)
         version = store.next_version(candidate.name)
         draft = _manifest(candidate, version, folder, found, metrics={})
-        metrics = {**evaluate(StoredModel(draft, folder), candidate), **candidate.metrics}
+        metrics = evaluate(StoredModel(draft, folder), candidate)
         manifest = _manifest(candidate, version, folder, found, metrics)
         return store.put(manifest, {name: folder / name for name in (GRAPH, example)})
 
@@ -95,20 +95,18 @@ def evaluate(model: StoredModel, candidate: Candidate) -> dict[str, float]:
     """Score the exported graph as the service would answer: session, task, label.
 
     Returns:
-        `accuracy` in [0, 1] over the `test_rows` rows whose truth is known; empty when
-        none is.
+        The two figures that `candidate.measured` names, over the rows whose truth is known.
     """
     known = candidate.truth >= 0
-    if not known.any():
-        return {}
     session = Session(model, device="cpu")
     right = 0
-    for rows in np.array_split(np.flatnonzero(known), -(-int(known.sum()) // 64)):
+    for rows in np.array_split(np.flatnonzero(known), 1 + int(known.sum()) // 64):
         outputs = session.run({candidate.media.input: candidate.images[rows]})
         answers = classify.answer(model.manifest, outputs)["label"]
         wanted = [candidate.labels[index] for index in candidate.truth[rows]]
         right += sum(got == want for got, want in zip(answers, wanted, strict=True))
-    return {"accuracy": right / int(known.sum()), "test_rows": float(known.sum())}
+    rate, rows_scored = candidate.measured
+    return {rate: right / int(known.sum()), rows_scored: float(known.sum())}
 
 
 def _manifest(

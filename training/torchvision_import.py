@@ -5,10 +5,12 @@ Lightning imports torchvision through torchmetrics, so both are taken from here.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 
-def _declare_missing_operators() -> torch.library.Library | None:
+def _declare_missing_operators() -> Any:
     """Make a CUDA build of torchvision importable beside a CPU build of torch.
 
     Its compiled operators cannot be loaded there, but its Python code registers shapes for
@@ -22,7 +24,7 @@ def _declare_missing_operators() -> torch.library.Library | None:
             raise
     else:
         return None
-    library = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.define(
         "qnms(Tensor dets, Tensor dets_scale, Tensor dets_zero_point, Tensor scores, "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from pydantic import JsonValue
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -120,7 +121,7 @@ def train(config: Config, data: digits.Digits, console: Console) -> tuple[LeNet5
 def candidate_of(config: Config, data: digits.Digits, network: LeNet5, seconds: float) -> Candidate:
     """What is released: the network with softmax, tested on the digits it has never seen."""
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    source = {
+    source: dict[str, JsonValue] = {
         "name": digits.NAME,
         "sha256": digits.SHA256,
         "licence": digits.LICENCE,
