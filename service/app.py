@@ -21,6 +21,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml  # noqa: E402
 
+from service.access import Keyring  # noqa: E402
 from service.audit.recorder import Recorder, open_records  # noqa: E402
 from service.errors import GlasslineError  # noqa: E402
 from service.explain.parameters import ExplainParameters  # noqa: E402
@@ -28,6 +29,7 @@ from service.explain_queue import ExplainQueue, packed  # noqa: E402
 from service.front import FrontedService  # noqa: E402
 from service.inference.predictor import Predictor  # noqa: E402
 from service.inference.registry import Registry  # noqa: E402
+from service.inference.repository import Repository  # noqa: E402
 from service.logs import configure_logging  # noqa: E402
 from service.routes.application import Application  # noqa: E402
 from service.serving import Serving  # noqa: E402
@@ -48,6 +50,7 @@ def _registry(recorder: Recorder) -> Registry:
         ModelStore(settings.root),
         settings.device,
         settings.threads,
+        settings.model_memory_bytes,
         on_load=lambda model: recorder.model_load(model.recorded, model.load_seconds),
         on_refusal=recorder.model_refused,
     )
@@ -118,10 +121,13 @@ class Glassline:
         records, writer = open_records(settings)
         recorder = Recorder(writer, "glassline")
         registry = _registry(recorder)
-        registry.load_newest()
+        repository = Repository(settings.root, ModelStore(settings.root))
+        registry.follow(repository.read())
         self._serving = Serving(
             settings=settings,
             registry=registry,
+            repository=repository,
+            keyring=Keyring(settings.keys_file, settings.access),
             records=records,
             writer=writer,
             predictor=Predictor(recorder, settings),
@@ -133,6 +139,11 @@ class Glassline:
         # A generation-2 collection over everything loaded so far would stall requests.
         gc.collect()
         gc.freeze()
+
+    @bentoml.on_startup
+    async def follow(self) -> None:
+        """Begin to follow what the repository agrees on."""
+        self._serving.start_following()
 
     @bentoml.on_shutdown
     def close(self) -> None:

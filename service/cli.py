@@ -16,6 +16,7 @@ from rich.table import Table
 
 from service import __version__
 from service import settings as configuration
+from service.access import Keyring, Scope
 from service.client import Client, ClientError, media_type_of
 from service.errors import GlasslineError
 
@@ -35,9 +36,15 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Released models in the local store.", no_args_is_help=True)
 audit_app = typer.Typer(help="What was recorded.", no_args_is_help=True)
+keys_app = typer.Typer(help="API keys and what each may do.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")
 
+ApiKey = Annotated[
+    str | None,
+    typer.Option("--api-key", envvar="GLASSLINE_API_KEY", help="If the server wants one."),
+]
 Url = Annotated[
     str | None,
     typer.Option("--url", help="Server to ask; http://127.0.0.1:$GLASSLINE_PORT if not given."),
@@ -79,12 +86,12 @@ def serve() -> None:
 
 
 @app.command()
-def predict(file: InputFile, model: Model = None, url: Url = None) -> None:
+def predict(file: InputFile, model: Model = None, url: Url = None, api_key: ApiKey = None) -> None:
     """Ask a running server for a prediction.
 
     [dim]glassline predict digit.png --model lenet-digits[/dim]
     """
-    with _client(url) as client:
+    with _client(url, api_key) as client:
         answer = client.infer(client.choose(model), file.read_bytes(), media_type_of(file))
     outputs = {o["name"]: o["data"] for o in answer["outputs"]}
     table = Table("row", "label", "confidence")
@@ -112,6 +119,7 @@ def explain(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the perturbations.")] = 0,
     url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Ask a running server why: an overlay picture, a report or the numbers.
 
@@ -127,7 +135,7 @@ def explain(
         "segmentation": segmentation, "seed": seed,
     }  # fmt: skip
     parameters = {name: value for name, value in asked.items() if value is not None}
-    with _client(url) as client, err.status("explaining ..."):
+    with _client(url, api_key) as client, err.status("explaining ..."):
         chosen = client.choose(model)
         answer = client.explain(chosen, file.read_bytes(), media_type_of(file), parameters)
         body = client.explanation(answer["explanation_id"], media_type)
@@ -157,18 +165,64 @@ def models_list() -> None:
     out.print(table)
 
 
+@models_app.command("alias")
+def models_alias(
+    name: Annotated[str, typer.Argument(help="Model name.")],
+    alias: Annotated[str, typer.Argument(help="A word such as stable.")],
+    version: Annotated[str, typer.Argument(help="The version that it means from now on.")],
+) -> None:
+    """Let a word mean a version: ask for /v2/models/NAME/versions/stable/infer."""
+    from service.inference.repository import Repository
+    from service.store import ModelStore
+
+    root = configuration.load().root
+    Repository(root, ModelStore(root)).alias(name, alias, version)
+    out.print(f"{name}: {alias} means version {version}; running servers follow within a second")
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="Whose key it is; it stands in the records.")],
+    scope: Annotated[list[Scope], typer.Option("--scope", "-s", help="What it may do; repeat.")],
+) -> None:
+    """Make a key and show it, this once.
+
+    [dim]glassline keys create line-7 --scope predict --scope explain[/dim]
+    """
+    token = Keyring(configuration.load().keys_file).create(name, scope)
+    err.print(f"key of '{name}', good for {', '.join(scope)}; it is not shown again:")
+    out.print(token, soft_wrap=True, highlight=False)
+
+
+@keys_app.command("list")
+def keys_list() -> None:
+    """Names and scopes; the keys themselves are not kept."""
+    table = Table("name", "scopes")
+    for name, scopes in Keyring(configuration.load().keys_file).list():
+        table.add_row(name, ", ".join(scopes))
+    out.print(table)
+
+
+@keys_app.command("revoke")
+def keys_revoke(name: Annotated[str, typer.Argument(help="Whose key.")]) -> None:
+    """Forget a key; running servers follow within a second."""
+    Keyring(configuration.load().keys_file).revoke(name)
+    out.print(f"key of '{name}' revoked")
+
+
 @audit_app.command("show")
 def audit_show(
     record_id: Annotated[str, typer.Argument(help="Id of a prediction or explanation.")],
     url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Show what was recorded under an id."""
-    with _client(url) as client:
+    with _client(url, api_key) as client:
         out.print_json(json.dumps(client.record(record_id)))
 
 
-def _client(url: str | None) -> Client:
-    return Client(url or f"http://127.0.0.1:{configuration.load().port}")
+def _client(url: str | None, api_key: str | None) -> Client:
+    return Client(url or f"http://127.0.0.1:{configuration.load().port}", api_key)
 
 
 def _fail(message: str) -> NoReturn:

@@ -39,12 +39,14 @@ class Client:
 
     Args:
         url: its address, such as http://127.0.0.1:3000.
+        api_key: sent with every request, if the server wants one.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, api_key: str | None = None) -> None:
         self._url = url.rstrip("/")
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         # A proxy from the environment has no business between a shell and its own server.
-        self._http = httpx.Client(base_url=self._url, timeout=600, trust_env=False)
+        self._http = httpx.Client(base_url=self._url, timeout=600, headers=headers, trust_env=False)
 
     def __enter__(self) -> Client:
         return self

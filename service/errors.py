@@ -43,6 +43,14 @@ class TooLarge(InvalidRequest):
     """A body, an image or a batch exceeds its configured limit."""
 
 
+class SlowBody(InvalidRequest):
+    """The body did not arrive in time."""
+
+
+class TooManyHeaders(InvalidRequest):
+    """The request has more header fields than are accepted."""
+
+
 class NotFound(GlasslineError):
     """Nothing has this name or id."""
 
@@ -53,6 +61,14 @@ class UnknownModel(NotFound):
 
 class UnknownRecord(NotFound):
     """No record or explanation has this id."""
+
+
+class Unauthenticated(GlasslineError):
+    """Nobody knows who is asking: no API key, or none that is known."""
+
+
+class Forbidden(GlasslineError):
+    """The one who asks is known, and may not."""
 
 
 class Conflict(GlasslineError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from service.access import Keyring, is_loopback
 from service.client import Client
 from service.errors import GlasslineError, Unavailable
 from service.settings import Settings
@@ -32,12 +34,15 @@ def serve(settings: Settings, console: Console) -> int:
         Unavailable: no model is released, or the port is taken.
     """
     models = _models(settings)
+    _check_access(settings)
     _check_port(settings)
     command = [
         sys.executable, "-m", "bentoml", "serve", SERVICE,
         "--host", settings.host, "--port", str(settings.port),
     ]  # fmt: skip
-    server = subprocess.Popen(command, env=settings.environment())
+    # BentoML takes this variable, which its images set, as a reason not to restart dead workers.
+    inherited = {k: v for k, v in os.environ.items() if k != "BENTOML_CONTAINERIZED"}
+    server = subprocess.Popen(command, env={**inherited, **settings.environment()})
     stopped = False
 
     def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's shape
@@ -69,6 +74,18 @@ def _models(settings: Settings) -> list[StoredModel]:
             "glassline train cnn --arch lenet5 --data digits"
         )
     return models
+
+
+def _check_access(settings: Settings) -> None:
+    """Refuse to be open to a network by accident."""
+    if settings.access != "auto" or is_loopback(settings.host):
+        return
+    if not Keyring(settings.keys_file).list():
+        raise Unavailable(
+            f"GLASSLINE_HOST={settings.host} opens the server to the network, and there are no API "
+            "keys. Make one: glassline keys create NAME --scope predict. Or say that anybody may "
+            "ask: GLASSLINE_ACCESS=open"
+        )
 
 
 def _check_port(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,9 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from prometheus_client.samples import Sample
 
 PREDICT_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -45,6 +48,12 @@ PREPROCESS = Histogram(
 )
 PREDICT = Histogram(
     "request_predict_seconds", "Seconds in the model's graph.", _MODEL, buckets=PREDICT_BUCKETS
+)
+QUEUE = Histogram(
+    "request_queue_seconds",
+    "Seconds that a request waited for its model, its own run not counted.",
+    _MODEL,
+    buckets=PREDICT_BUCKETS,
 )
 POSTPROCESS = Histogram(
     "request_postprocess_seconds",
@@ -83,6 +92,23 @@ EXPLANATIONS_WAITING = Gauge(
     "Requests that wait for an explanation or its rendering.",
     multiprocess_mode="livesum",
 )
+LAST_INFERENCE = Gauge(
+    "glassline_last_inference_timestamp_seconds",
+    "When a model last answered, in seconds since 1970.",
+    _MODEL,
+    multiprocess_mode="max",
+)
+REQUESTS_WAITING = Gauge(
+    "glassline_requests_waiting",
+    "Requests in the queues of slow graphs.",
+    _MODEL,
+    multiprocess_mode="livesum",
+)
+REQUESTS_REFUSED = Counter(
+    "glassline_requests_refused",
+    "Requests refused, by the class of the error.",
+    ("reason",),
+)
 MODEL_LOAD = Histogram(
     "glassline_model_load_seconds",
     "Seconds to verify, load and warm up a model.",
@@ -108,7 +134,8 @@ AUDIT_GROUP = Histogram(
 )
 
 _ALL = (
-    REQUEST_DURATION, PREPROCESS, PREDICT, POSTPROCESS, EXPLAIN, BATCH_ROWS, EXPLANATION_SAMPLES,
+    REQUEST_DURATION, PREPROCESS, QUEUE, PREDICT, POSTPROCESS, EXPLAIN, BATCH_ROWS,
+    LAST_INFERENCE, REQUESTS_WAITING, REQUESTS_REFUSED, EXPLANATION_SAMPLES,
     EXPLANATION_R2, EXPLANATIONS, EXPLANATIONS_WAITING, MODEL_LOAD, MODEL_PROVIDER, AUDIT_APPEND,
     AUDIT_GROUP,
 )  # fmt: skip
@@ -123,14 +150,18 @@ class ModelMetrics:
     """
 
     __slots__ = (
-        "_explain", "_labels", "_load", "_postprocess", "_predict", "_preprocess", "_r2", "_rows",
-        "_samples",
+        "_explain", "_labels", "_last", "_load", "_postprocess", "_predict", "_preprocess",
+        "_queue", "_r2", "_rows", "_samples", "waiting",
     )  # fmt: skip
 
     def __init__(self, model: str, version: str) -> None:
         self._labels = (model, version)
         self._preprocess = PREPROCESS.labels(model, version)
+        self._queue = QUEUE.labels(model, version)
         self._predict = PREDICT.labels(model, version)
+        self._last = LAST_INFERENCE.labels(model, version)
+        #: gauge of requests in this model's queue
+        self.waiting = REQUESTS_WAITING.labels(model, version)
         self._postprocess = POSTPROCESS.labels(model, version)
         self._explain = EXPLAIN.labels(model, version)
         self._rows = BATCH_ROWS.labels(model, version)
@@ -151,6 +182,11 @@ class ModelMetrics:
         """The graph ran once on so many rows."""
         self._predict.observe(seconds)
         self._rows.observe(rows)
+        self._last.set(time.time())
+
+    def queued(self, seconds: float) -> None:
+        """A request waited so long before its batch ran."""
+        self._queue.observe(seconds)
 
     def postprocess(self, seconds: float) -> None:
         """An answer was encoded."""
@@ -183,13 +219,23 @@ def observe_request(
 
 def exposition() -> tuple[bytes, str]:
     """All metrics of all processes, and their media type."""
+    return generate_latest(_merged()), CONTENT_TYPE_LATEST
+
+
+def samples() -> Iterator[Sample]:
+    """Every sample of all processes, buckets included."""
+    for family in _merged().collect():
+        yield from family.samples
+
+
+def _merged() -> CollectorRegistry:
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not directory:
-        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+        return REGISTRY
     _reap(Path(directory))
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+    return registry
 
 
 def _reap(directory: Path) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
+from service.access import Keyring
 from service.audit.store import RecordStore
 from service.audit.writer import RecordWriter
-from service.errors import Unavailable
+from service.errors import GlasslineError, Unavailable
 from service.explain_queue import ExplainQueue
 from service.inference.predictor import Predictor
 from service.inference.registry import LoadedModel, Registry
+from service.inference.repository import Repository
 from service.settings import Settings
+
+#: How soon a process notices what another one loaded or unloaded.
+FOLLOW_SECONDS = 0.5
+_log = logging.getLogger("glassline.serving")
 
 
 @dataclass(slots=True)
@@ -20,10 +27,13 @@ class Serving:
 
     settings: Settings
     registry: Registry
+    repository: Repository
     records: RecordStore
     writer: RecordWriter
     predictor: Predictor
     explain_queue: ExplainQueue
+    keyring: Keyring
+    _following: asyncio.Task[None] | None = None
 
     async def model(self, name: str, version: str | None) -> LoadedModel:
         """A loaded model; loading happens off the event loop.
@@ -35,6 +45,28 @@ class Serving:
         if model := self.registry.peek(name, version):
             return model
         return await asyncio.to_thread(self.registry.get, name, version)
+
+    def start_following(self) -> None:
+        """Follow what other processes load, unload and alias; needs a running event loop."""
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    async def _follow(self) -> None:
+        seen = self.repository.stamp()
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            stamp = self.repository.stamp()
+            if stamp != seen:
+                seen = stamp
+                await self.follow_now()
+
+    async def follow_now(self) -> None:
+        """Serve what the repository agrees on; a damaged state is logged and changes nothing."""
+        try:
+            state = await asyncio.to_thread(self.repository.read)
+        except GlasslineError as error:
+            _log.error("repository: %s", error)
+            return
+        await asyncio.to_thread(self.registry.follow, state)
 
     def check_ready(self) -> None:
         """Raise unless this worker can answer and record.
@@ -50,6 +82,8 @@ class Serving:
 
     def close(self) -> None:
         """Finish what runs, then close the record store."""
+        if self._following:
+            self._following.cancel()
         self.predictor.close()
         self.writer.close()
         self.records.close()

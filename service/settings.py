@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".glassline"), description="Folder of models, database and keys.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(3000, ge=1, le=65535, description="TCP port to listen on.")
+    access: Literal["auto", "keys", "open"] = Field(
+        "auto", description="Who needs an API key: everybody (keys), nobody (open), or auto."
+    )
     workers: int = Field(1, ge=1, le=64, description="Predicting processes.")
     explain_workers: int = Field(1, ge=1, le=64, description="Explaining processes.")
     explain_queue: int = Field(
@@ -55,8 +58,18 @@ class Settings(BaseSettings):
         32, ge=1, le=4096, description="Rows that waiting requests are joined to, at most."
     )
     device: Literal["cpu", "cuda", "auto"] = Field("auto", description="Where graphs run.")
+    model_memory_bytes: int = Field(
+        0, ge=0, description="Memory of loaded models per process, by estimate; 0 = no limit."
+    )
     threads: int = Field(0, ge=0, le=256, description="ONNX Runtime threads a graph; 0 = cores.")
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")
+    body_timeout_s: float = Field(
+        20.0, gt=0, le=3600, description="Seconds in which a request body must have arrived."
+    )
+    max_headers: int = Field(100, ge=10, description="Most header fields in one request.")
+    max_concurrency: int = Field(
+        1024, ge=1, description="Requests in flight per predicting process; more get 429."
+    )
     max_image_pixels: int = Field(
         40_000_000, ge=1, description="Largest image, width x height, checked before decoding."
     )
@@ -94,6 +107,11 @@ class Settings(BaseSettings):
     def bentoml_home(self) -> Path:
         """BentoML's own folder, one for each home so that servers do not share it."""
         return self.root / "bentoml"
+
+    @property
+    def keys_file(self) -> Path:
+        """Where API keys are kept, as hashes."""
+        return self.root / "keys.json"
 
     @property
     def database(self) -> str:

@@ -181,7 +181,7 @@ class Recorder:
         record = build("model-load", new_id(), context.started_at, content, columns)
         self._writer.append(record)
 
-    def model_refused(self, name: str, version: str | None, reason: str) -> None:
+    def model_refused(self, name: str, version: str, reason: str) -> None:
         """Record that a model version was refused, and why."""
         moment = datetime.now(UTC)
         content = {

@@ -8,6 +8,7 @@ in a thread.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -31,6 +32,7 @@ class _Waiting:
     inputs: Tensors
     rows: int
     answer: asyncio.Future[dict[str, NDArray[Any]]]
+    since: float
 
 
 class Batcher:
@@ -43,6 +45,8 @@ class Batcher:
         max_rows: largest batch that requests are joined to, >= 1; a larger request runs alone.
         max_pending: requests that may wait; one more is refused.
         slots: batches that may run at once, >= 1.
+        on_start: told the seconds that each request had waited when its batch starts.
+        on_pending: told how many wait, whenever that changes.
     """
 
     def __init__(
@@ -53,7 +57,11 @@ class Batcher:
         max_rows: int,
         max_pending: int,
         slots: int = 1,
+        on_start: Callable[[float], None] | None = None,
+        on_pending: Callable[[int], None] | None = None,
     ) -> None:
+        self._on_start = on_start
+        self._on_pending = on_pending
         self._name = name
         self._run = run
         self._pool = pool
@@ -91,9 +99,9 @@ class Batcher:
                 "Try again later, or raise GLASSLINE_QUEUE_SIZE or GLASSLINE_WORKERS."
             )
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(inputs, rows, loop.create_future())
+        waiting = _Waiting(inputs, rows, loop.create_future(), time.perf_counter())
         self._queues.setdefault(_signature(inputs), deque()).append(waiting)
-        self._pending += 1
+        self._count(+1)
         self._start_what_can(loop)
         return await waiting.answer
 
@@ -102,8 +110,20 @@ class Batcher:
             group = self._take()
             if group:
                 self._free -= 1
+                self._tell_waits(group)
                 running = loop.run_in_executor(self._pool, _answers, self._run, group)
                 running.add_done_callback(partial(self._finish, loop, group))
+
+    def _count(self, change: int) -> None:
+        self._pending += change
+        if self._on_pending:
+            self._on_pending(self._pending)
+
+    def _tell_waits(self, group: Sequence[_Waiting]) -> None:
+        if self._on_start:
+            now = time.perf_counter()
+            for waiting in group:
+                self._on_start(now - waiting.since)
 
     def _take(self) -> list[_Waiting]:
         """The next batch, from the signature whose turn it is; empty if all its callers left."""
@@ -112,7 +132,7 @@ class Batcher:
         rows = 0
         while queue and (not group or rows + queue[0].rows <= self._max_rows):
             waiting = queue.popleft()
-            self._pending -= 1
+            self._count(-1)
             if not waiting.answer.done():
                 group.append(waiting)
                 rows += waiting.rows

@@ -70,9 +70,10 @@ class Predictor:
 
     async def _queued(self, model: LoadedModel, request: InferRequest) -> dict[str, NDArray[Any]]:
         budget = self._settings.predict_timeout_s
+        batcher = self._batcher(model)
         try:
             async with asyncio.timeout(budget):
-                return await self._batcher(model).submit(request.inputs, request.rows)
+                return await batcher.submit(request.inputs, request.rows)
         except TimeoutError:
             raise DeadlineExceeded(
                 f"{model.manifest.name}: not answered within {budget:g} s. Send smaller batches, "
@@ -88,6 +89,8 @@ class Predictor:
                 self._pool,
                 self._settings.batch_rows,
                 self._settings.queue_size,
+                on_start=model.metrics.queued,
+                on_pending=model.metrics.waiting.set,
             )
             self._batchers[model] = batcher
         return batcher

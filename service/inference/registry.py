@@ -12,13 +12,22 @@ from typing import Any
 from numpy.typing import NDArray
 
 from service.audit.recorder import RecordedModel
-from service.errors import CorruptModel, GlasslineError, Unavailable, UnknownModel
+from service.errors import (
+    CorruptModel,
+    GlasslineError,
+    InvalidRequest,
+    Unavailable,
+    UnknownModel,
+)
+from service.inference.repository import LATEST, RepositoryState
 from service.inference.session import Device, Session, blank_inputs
 from service.manifest import Manifest
 from service.metrics import ModelMetrics
 from service.store import ModelStore, StoredModel
 from service.tasks import classify
 
+#: A session keeps its weights once in the file's form and once as it runs them, and arenas.
+_MEMORY_FACTOR, _MEMORY_FLOOR = 2, 8 * 1024 * 1024
 _log = logging.getLogger("glassline.registry")
 
 
@@ -37,6 +46,12 @@ class LoadedModel:
         """The contract it was released with."""
         return self.stored.manifest
 
+    @property
+    def memory_bytes(self) -> int:
+        """An estimate of what it holds in memory, from the size of its graphs."""
+        size = sum(self.stored.graph(role).stat().st_size for role in self.manifest.graphs)
+        return _MEMORY_FACTOR * size + _MEMORY_FLOOR
+
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the graph alone; see `Session.run`."""
         return self.session.run(inputs)
@@ -51,12 +66,14 @@ class LoadedModel:
 
 
 class Registry:
-    """Models loaded on first use and kept.
+    """Models loaded on first use and kept, in the versions the repository agreed on.
 
     Args:
         store: where released models are.
         device: see `Session`.
         threads: see `Session`.
+        memory_bytes: what all loaded models together may hold, by estimate; the least
+            recently used are dropped and loaded again when asked for; 0 = no limit.
         on_load: told of each model that was loaded.
         on_refusal: told name, version and reason of each that was not.
     """
@@ -66,69 +83,123 @@ class Registry:
         store: ModelStore,
         device: Device = "auto",
         threads: int = 0,
+        memory_bytes: int = 0,
         on_load: Callable[[LoadedModel], None] | None = None,
-        on_refusal: Callable[[str, str | None, str], None] | None = None,
+        on_refusal: Callable[[str, str, str], None] | None = None,
     ) -> None:
-        self._on_load = on_load
-        self._on_refusal = on_refusal
         self._store = store
         self._device: Device = device
         self._threads = threads
+        self._memory_bytes = memory_bytes
+        self._on_load = on_load
+        self._on_refusal = on_refusal
         self._loaded: dict[tuple[str, str], LoadedModel] = {}
-        self._latest: dict[str, str] = {}
+        self._used: dict[tuple[str, str], float] = {}
+        #: (name, alias) -> version; the alias "latest" is what a bare name means.
+        self._aliases: dict[tuple[str, str], str] = {}
+        self._unloaded: frozenset[str] = frozenset()
         self._refused: dict[tuple[str, str], str] = {}
         self._lock = threading.RLock()
 
-    def load_newest(self) -> None:
-        """Load the newest version of every model; a refused one is logged and remembered."""
+    def follow(self, state: RepositoryState) -> None:
+        """Serve what the repository agreed on; a model it does not name, in its newest version.
+
+        New versions are loaded and warm before their name leads to them, and requests that
+        run on an old one finish on it. A model that is refused is logged and remembered.
+        """
+        with self._lock:
+            self._unloaded = state.unloaded
+            for key in [key for key in self._loaded if key[0] in state.unloaded]:
+                self._drop(key)
+            for name, aliases in state.aliases.items():
+                self._aliases.update({(name, alias): v for alias, v in aliases.items()})
         for name in self._store.names():
+            if name in state.unloaded:
+                continue
+            version = (
+                state.serving.get(name)
+                or self._aliases.get((name, LATEST))
+                or self._store.versions(name)[-1]
+            )
             try:
-                self.get(name)
+                self._forgive(name, version)
+                self.get(name, version)
             except GlasslineError as error:
                 _log.error("refused to load: %s", error)
+            self._aliases[name, LATEST] = version
+
+    def _forgive(self, name: str, version: str) -> None:
+        """Give a refused version another chance: whoever asks for a load may have mended it."""
+        with self._lock:
+            self._refused.pop((name, version), None)
 
     def peek(self, name: str, version: str | None) -> LoadedModel | None:
         """The model if it is in memory: the fast path, no lock, no disk."""
-        if version is None:
-            version = self._latest.get(name, "")
-        return self._loaded.get((name, version))
+        key = (name, self._aliases.get((name, version or LATEST)) or version or "")
+        model = self._loaded.get(key)
+        if model is not None:
+            self._used[key] = time.monotonic()
+        return model
 
     def get(self, name: str, version: str | None = None) -> LoadedModel:
         """The model, loaded when it is not yet. May take seconds: never call on the event loop.
 
+        Args:
+            name: of the model.
+            version: a version, an alias, or None for what the bare name means.
+
         Raises:
             UnknownModel: not in the store.
             CorruptModel: it does not match its digests, now or at an earlier try.
+            Unavailable: it was unloaded.
         """
         if model := self.peek(name, version):
             return model
         with self._lock:
-            newest = version is None
-            if version is None:
-                versions = self._store.versions(name)
-                version = versions[-1] if versions else None
-            if version is not None and (reason := self._refused.get((name, version))):
+            key = (name, self._resolved(name, version))
+            if name in self._unloaded:
+                raise Unavailable(
+                    f"model '{name}' is unloaded. POST /v2/repository/models/{name}/load serves it."
+                )
+            if reason := self._refused.get(key):
                 raise CorruptModel(reason)
-            model = self._loaded.get((name, version or "")) or self._load(name, version)
-            key = (name, model.manifest.version)
+            model = self._loaded.get(key) or self._load(*key)
             self._loaded[key] = model
-            if newest:
-                self._latest[name] = key[1]
+            self._used[key] = time.monotonic()
+            self._make_room(key)
             return model
 
-    def _load(self, name: str, version: str | None) -> LoadedModel:
+    def _resolved(self, name: str, version: str | None) -> str:
+        """The stored version that is meant.
+
+        Raises:
+            UnknownModel: no such model or version.
+        """
+        if known := self._aliases.get((name, version or LATEST)):
+            return known
+        versions = self.versions(name)
+        if version is None or version == LATEST:
+            return versions[-1]
+        if version not in versions:
+            raise UnknownModel(
+                f"model '{name}' has no version or alias '{version}'; "
+                f"its versions: {', '.join(versions)}."
+            )
+        return version
+
+    def _load(self, name: str, version: str) -> LoadedModel:
         start = time.perf_counter()
         try:
             stored = self._store.get(name, version)
             session = Session(stored, device=self._device, threads=self._threads)
-            session.warm_up(blank_inputs(stored))
+            self._warm_up(stored, session)
         except (CorruptModel, Unavailable) as error:
-            self._refused[(name, version or "")] = str(error)
+            self._refused[name, version] = str(error)
             if self._on_refusal:
                 self._on_refusal(name, version, str(error))
             raise
         seconds = time.perf_counter() - start
-        metrics = ModelMetrics(name, stored.manifest.version)
+        metrics = ModelMetrics(name, version)
         metrics.loaded(seconds, session.provider)
         _log.info("loaded %s in %.2f s", stored.manifest.reference, seconds)
         recorded = RecordedModel.of(stored.manifest, session.provider, session.threads)
@@ -136,6 +207,29 @@ class Registry:
         if self._on_load:
             self._on_load(model)
         return model
+
+    @staticmethod
+    def _warm_up(stored: StoredModel, session: Session) -> None:
+        try:
+            session.warm_up(blank_inputs(stored))
+        except InvalidRequest as error:
+            # Zeros need not be a sensible input; the first real one warms it up then.
+            _log.warning("%s could not be warmed up with zeros: %s", session.reference, error)
+
+    def _make_room(self, keep: tuple[str, str]) -> None:
+        if not self._memory_bytes:
+            return
+        while sum(model.memory_bytes for model in self._loaded.values()) > self._memory_bytes:
+            others = [key for key in self._loaded if key != keep]
+            if not others:
+                return
+            oldest = min(others, key=lambda key: self._used.get(key, 0.0))
+            _log.info("dropped %s@%s to make room", *oldest)
+            self._drop(oldest)
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        self._loaded.pop(key, None)
+        self._used.pop(key, None)
 
     def versions(self, name: str) -> list[str]:
         """Stored versions of a model, oldest first.
@@ -151,13 +245,18 @@ class Registry:
 
     def index(self) -> list[dict[str, str]]:
         """Every stored version: name, version, state READY or UNAVAILABLE, and the reason."""
-        entries = []
-        for name, version in self._store.list():
-            ready = (name, version) in self._loaded
-            reason = self._refused.get((name, version), "" if ready else "not loaded yet")
-            state = "READY" if ready else "UNAVAILABLE"
-            entries.append({"name": name, "version": version, "state": state, "reason": reason})
-        return entries
+        return [
+            {"name": name, "version": version, **self._state(name, version)}
+            for name, version in self._store.list()
+        ]
+
+    def _state(self, name: str, version: str) -> dict[str, str]:
+        if (name, version) in self._loaded:
+            return {"state": "READY", "reason": ""}
+        if name in self._unloaded:
+            return {"state": "UNAVAILABLE", "reason": "unloaded"}
+        reason = self._refused.get((name, version), "loaded when first asked for")
+        return {"state": "UNAVAILABLE", "reason": reason}
 
     @property
     def refused(self) -> dict[str, str]:

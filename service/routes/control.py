@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from service import __version__, metrics
 from service.errors import GlasslineError, Unavailable
+from service.inference.statistics import model_statistics
 from service.protocol.metadata import model_metadata, server_metadata
 from service.routes import openapi
 from service.routes.negotiation import EXPLANATION_TYPES, preferred
@@ -122,6 +123,47 @@ async def repository_index(request: Request) -> list[dict[str, str]]:
     """Every stored model version and whether it is loaded (Triton's repository extension)."""
     registry = _serving(request).registry
     return await asyncio.to_thread(registry.index)
+
+
+@router.post("/v2/repository/models/{model}/load", tags=["model repository"])
+async def load_model(request: Request, model: ModelPath) -> dict[str, Any]:
+    """Serve the newest stored version; it is loaded and warm when this answers."""
+    serving = _serving(request)
+    await asyncio.to_thread(serving.repository.load, model)
+    await serving.follow_now()
+    await serving.model(model, None)
+    return {}
+
+
+@router.post("/v2/repository/models/{model}/unload", tags=["model repository"])
+async def unload_model(request: Request, model: ModelPath) -> dict[str, Any]:
+    """Serve no version any more; requests that run are finished."""
+    serving = _serving(request)
+    await asyncio.to_thread(serving.repository.unload, model)
+    await serving.follow_now()
+    return {}
+
+
+@router.get("/v2/models/stats", tags=["model repository"])
+async def all_statistics() -> dict[str, Any]:
+    """What all models have done since the start (Triton's statistics extension)."""
+    return await asyncio.to_thread(model_statistics)
+
+
+@router.get("/v2/models/{model}/stats", tags=["model repository"])
+async def statistics(request: Request, model: ModelPath) -> dict[str, Any]:
+    """What a model has done since the start, each of its versions."""
+    await _serving(request).model(model, None)
+    return await asyncio.to_thread(model_statistics, model)
+
+
+@router.get("/v2/models/{model}/versions/{version}/stats", tags=["model repository"])
+async def version_statistics(
+    request: Request, model: ModelPath, version: VersionPath
+) -> dict[str, Any]:
+    """What a model version has done since the start."""
+    loaded = await _serving(request).model(model, version)
+    return await asyncio.to_thread(model_statistics, model, loaded.manifest.version)
 
 
 @router.get("/v2/models/{model}", tags=["open inference protocol"])

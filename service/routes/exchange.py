@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from service.errors import InvalidParameter, TooLarge
+from service.errors import InvalidParameter, SlowBody, TooLarge
 from service.routes.status import error_body
 
 if TYPE_CHECKING:
@@ -29,15 +29,21 @@ class ClientGone(Exception):
 class Exchange:
     """One request and its one response."""
 
-    __slots__ = ("_receive", "_send", "headers", "method", "path", "scope", "status")
+    __slots__ = (
+        "_send", "headers", "method", "model", "path", "receive", "request_id", "scope", "status",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        #: of the response, once it has begun; 0 before
         self.status = 0
-        self._receive = receive
+        self.request_id = ""
+        #: name and version, once the request was found to be about a known model
+        self.model: tuple[str, str] | None = None
+        self.receive = receive
         self._send = send
 
     def header(self, name: bytes, default: str = "") -> str:
@@ -63,14 +69,16 @@ class Exchange:
             raise InvalidParameter("query string: a parameter stands twice; send each once.")
         return parameters
 
-    async def body(self, limit: int) -> bytes:
+    async def body(self, limit: int, seconds: float) -> bytes:
         """The whole request body.
 
         Args:
             limit: largest body in bytes.
+            seconds: in which all of it must have arrived.
 
         Raises:
             TooLarge: the body exceeds `limit`; what can be is read and thrown away.
+            SlowBody: it did not arrive in time.
             ClientGone: the connection closed first.
         """
         declared = self.headers.get(b"content-length", b"")
@@ -78,16 +86,28 @@ class Exchange:
             if self.header(b"expect").lower() != "100-continue":
                 await self._drain()
             raise self._too_large(int(declared), limit)
-        first = await self._receive()
-        if first["type"] == "http.disconnect":
-            raise ClientGone
-        body: bytes = first.get("body", b"")
-        if not first.get("more_body", False):
-            return self._bounded(body, limit)
+        try:
+            async with asyncio.timeout(seconds):
+                first = await self.receive()
+                if first["type"] == "http.disconnect":
+                    raise ClientGone
+                body: bytes = first.get("body", b"")
+                if first.get("more_body", False):
+                    return await self._rest(body, limit)
+        except TimeoutError:
+            raise SlowBody(
+                f"request body: had not arrived after {seconds:g} s. Send it faster, or raise "
+                "GLASSLINE_BODY_TIMEOUT_S."
+            ) from None
+        if len(body) > limit:
+            raise self._too_large(len(body), limit)
+        return body
+
+    async def _rest(self, body: bytes, limit: int) -> bytes:
         chunks = [body]
         size = len(body)
         while True:
-            message = await self._receive()
+            message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             chunk: bytes = message.get("body", b"")
@@ -98,11 +118,6 @@ class Exchange:
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)
-
-    def _bounded(self, body: bytes, limit: int) -> bytes:
-        if len(body) > limit:
-            raise self._too_large(len(body), limit)
-        return body
 
     def _too_large(self, size: int, limit: int) -> TooLarge:
         return TooLarge(
@@ -115,7 +130,7 @@ class Exchange:
             async with asyncio.timeout(DRAIN_SECONDS):
                 drained = 0
                 while drained < DRAIN_BYTES:
-                    message = await self._receive()
+                    message = await self.receive()
                     drained += len(message.get("body", b""))
                     if message["type"] == "http.disconnect" or not message.get("more_body"):
                         return
@@ -134,6 +149,7 @@ class Exchange:
         raw = [
             (b"content-type", media_type.encode("latin-1")),
             (b"content-length", str(len(body)).encode("ascii")),
+            (b"x-request-id", self.request_id.encode("latin-1")),
         ]
         if headers:
             raw += [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
@@ -141,7 +157,10 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
     async def forward(self, message: Message) -> None:
-        """Send a raw ASGI message of another application."""
+        """Send a raw ASGI message of another application, with the request id on it."""
+        if message["type"] == "http.response.start":
+            stamp = (b"x-request-id", self.request_id.encode("latin-1"))
+            message = {**message, "headers": [*message.get("headers", ()), stamp]}
         await self._send(message)
 
     async def send_json(
@@ -154,6 +173,6 @@ class Exchange:
         self, status: int, message: str, headers: Mapping[str, str] | None = None
     ) -> None:
         """Send the protocol's error object."""
-        if status == 413:
+        if status in (408, 413):
             headers = {**(headers or {}), "connection": "close"}
         await self.send(status, error_body(message), JSON, headers)

@@ -30,6 +30,20 @@ def preferred(accept: str, offered: Sequence[str]) -> str:
     return offered[-index]
 
 
+def preferred_encoding(accept_encoding: str, offered: Sequence[str]) -> str | None:
+    """The offered content encoding that the client takes; None when it takes none of them.
+
+    Args:
+        accept_encoding: value of the `Accept-Encoding` header; empty takes none.
+        offered: content encodings, best first.
+    """
+    if not accept_encoding:
+        return None
+    wanted = dict(_range(part) for part in accept_encoding.split(","))
+    taken = [name for name in offered if wanted.get(name, wanted.get("*", 0.0)) > 0]
+    return taken[0] if taken else None
+
+
 def _range(part: str) -> tuple[str, float]:
     media_range, *parameters = (p.strip().lower() for p in part.split(";"))
     for parameter in parameters:

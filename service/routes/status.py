@@ -11,7 +11,11 @@ STATUS: tuple[tuple[type[errors.GlasslineError], int], ...] = (
     (errors.TooLarge, 413),
     (errors.UnsupportedMediaType, 415),
     (errors.NotAcceptable, 406),
+    (errors.SlowBody, 408),
+    (errors.TooManyHeaders, 431),
     (errors.InvalidRequest, 400),
+    (errors.Unauthenticated, 401),
+    (errors.Forbidden, 403),
     (errors.NotFound, 404),
     (errors.Conflict, 409),
     (errors.Overloaded, 429),
@@ -26,7 +30,9 @@ def status_of(error: errors.GlasslineError) -> int:
 
 
 def error_headers(error: errors.GlasslineError) -> dict[str, str]:
-    """Headers that an error adds: when to try again (RFC 9110, section 10.2.3)."""
+    """Headers that an error adds: when to try again, how to prove who one is (RFC 9110)."""
+    if isinstance(error, errors.Unauthenticated):
+        return {"www-authenticate": 'Bearer realm="glassline"'}
     if isinstance(error, errors.Overloaded):
         return {"retry-after": str(error.retry_after_s)}
     if isinstance(error, errors.Unavailable) and not isinstance(error, errors.CorruptModel):

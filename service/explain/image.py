@@ -1,0 +1,299 @@
+"""LIME for images: segment, perturb, predict, fit, judge.
+
+For the same seed, segments and predict function the weights, intercept, R² and local
+prediction are bit for bit those of `lime` 0.2.0.1's `LimeImageExplainer`. What differs
+from upstream is named in `corrections`:
+
+- `labels-from-zero`: segments are numbered without a gap, so that each can be hidden.
+- `quickshift-seed-recorded`: the seed that upstream loses on its way is fixed and stated.
+- `segmentation-fits-size`: `auto` chose the method; upstream's finds 1 segment in a digit.
+- `any-channel-count`: upstream fails on pictures that have not exactly three channels.
+- `quality-per-label`: upstream overwrites R² and local prediction with each label.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import DeadlineExceeded, ExplanationError, InvalidParameter
+from service.explain.explanation import ImageExplanation, LabelExplanation, Quality, sha256
+from service.explain.perturb import Composer, Predict, background, sample_masks, score
+from service.explain.quality import effective_sample_size, judge
+from service.explain.segment import METHODS, Segmentation, segment
+from service.explain.surrogate import Surrogate, selection
+
+__all__ = ["ImageConfig", "ImageExplanation", "explain_image"]
+
+MAX_SAMPLES = 1_000_000
+#: The bits of an explanation hang on these.
+_LIBRARIES = {
+    name: version(name) for name in ("lime", "numpy", "scikit-image", "scikit-learn", "scipy")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What to explain and how.
+
+    Args:
+        segmentation: one of `segment.METHODS`; "auto" chooses by the picture's size.
+        num_samples: perturbed pictures, the untouched one included; 10 to 1,000,000.
+        num_features: most segments in the answer, 1 to the number of segments. Up to 6,
+            upstream selects them step by step; above, by the size of their weights.
+        target: index of the output to explain; None = the `top_labels` highest scores.
+        top_labels: how many outputs to explain, highest score first; 1 with a `target`.
+        seed: of the masks, 0 to 2³²-1.
+        hide_color: 0-255 for hidden segments; None = each segment's mean colour.
+        batch_size: pictures a call of the model, >= 1.
+        kernel_width: in cosine distance, > 0.
+        labels: names of the model's outputs in their order; empty = "output 3".
+
+    Raises:
+        InvalidParameter: a value is outside its range.
+    """
+
+    segmentation: str = "auto"
+    num_samples: int = 1000
+    num_features: int = 10
+    target: int | None = None
+    top_labels: int = 1
+    seed: int = 0
+    hide_color: int | None = None
+    batch_size: int = 64
+    kernel_width: float = 0.25
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.segmentation not in METHODS:
+            raise InvalidParameter(
+                f"parameter 'segmentation': got {self.segmentation!r}, "
+                f"wanted one of {', '.join(METHODS)}."
+            )
+        _within("num_samples", self.num_samples, 10, MAX_SAMPLES)
+        _within("num_features", self.num_features, 1, None)
+        _within("top_labels", self.top_labels, 1, None)
+        _within("seed", self.seed, 0, 2**32 - 1)
+        _within("batch_size", self.batch_size, 1, None)
+        if self.target is not None:
+            _within("target", self.target, 0, None)
+            _within("top_labels", self.top_labels, 1, 1)
+        if self.hide_color is not None:
+            _within("hide_color", self.hide_color, 0, 255)
+        if not 0 < self.kernel_width < float("inf"):
+            raise InvalidParameter(
+                f"parameter 'kernel_width': got {self.kernel_width}, wanted more than 0. "
+                f"Upstream's value is 0.25."
+            )
+
+
+def _within(name: str, value: int, lowest: int, highest: int | None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidParameter(f"parameter '{name}': got {value!r}, wanted a whole number.")
+    if value < lowest or (highest is not None and value > highest):
+        wanted = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+        raise InvalidParameter(f"parameter '{name}': got {value}, wanted {wanted}.")
+
+
+def explain_image(
+    image: NDArray[np.uint8],
+    predict: Predict,
+    config: ImageConfig,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    deadline: float | None = None,
+) -> ImageExplanation:
+    """Explain a model's scores for one picture.
+
+    Args:
+        image: (C, H, W) uint8, any C >= 1.
+        predict: (n, C, H, W) uint8 -> (n, K) finite floats, n <= batch_size. It must score
+            each row by itself and must not keep its argument: the buffer is used again.
+        config: see `ImageConfig`.
+        progress: told (samples done, samples in all) after each batch; what it raises stops
+            the explanation and passes through.
+        deadline: `time.monotonic()` by which the answer must stand.
+
+    Raises:
+        InvalidParameter: a value is outside its range for this picture and model.
+        ExplanationError: this picture cannot be explained in this way.
+        DeadlineExceeded: `deadline` passed; checked between steps and batches.
+    Source: Ribeiro et al. 2016, arXiv:1602.04938; lime 0.2.0.1.
+    """
+    steps = _Steps(deadline, config.num_samples, progress)
+    _check_image(image)
+    segmentation = segment(image, config.segmentation)
+    _check_features(config, segmentation)
+    steps.end("segment")
+    masks = sample_masks(config.num_samples, segmentation.count, config.seed)
+    hidden = background(image, segmentation.labels, config.hide_color)
+    batch_size = min(config.batch_size, config.num_samples)
+    composer = Composer(image, hidden, segmentation.labels, batch_size)
+    steps.end("sample")
+    scores = score(composer, masks.shown, predict, batch_size, steps.batch)
+    steps.record(compose=scores.compose_s, predict=scores.predict_s)
+    labels = _labels(scores.values, config)
+    surrogate = Surrogate(masks.shown, config.kernel_width)
+    fits = [surrogate.fit(scores.values, label, config.num_features) for label in labels]
+    steps.end("surrogate")
+    judged = tuple(
+        judge(surrogate, fit, scores.values, label, _name(label, config), config.num_features)
+        for label, fit in zip(labels, fits, strict=True)
+    )
+    quality = _quality(judged, surrogate, segmentation)
+    steps.end("quality")
+    digests = {
+        "image": sha256(image),
+        "segments": sha256(segmentation.labels),
+        "masks": sha256(masks.shown.astype(np.uint8)),
+        "background": sha256(hidden),
+        "scores": sha256(scores.values),
+        "rng_state": masks.state_sha256,
+    }
+    steps.end("digest")
+    return ImageExplanation(
+        segments=segmentation.labels,
+        explanations=judged,
+        quality=quality,
+        parameters=_parameters(config, segmentation, labels, batch_size),
+        corrections=_corrections(image, segmentation, labels),
+        digests=digests,
+        seed=config.seed,
+        samples_used=config.num_samples,
+        stop_reason="num_samples reached",
+        timings=steps.seconds(),
+    )
+
+
+def _check_image(image: NDArray[Any]) -> None:
+    if image.ndim != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ExplanationError(
+            f"image: got {image.dtype} of shape {image.shape}, wanted uint8 of shape "
+            f"(channels, height, width). Send one decoded picture, channels first."
+        )
+
+
+def _check_features(config: ImageConfig, segmentation: Segmentation) -> None:
+    if config.num_features > segmentation.count:
+        raise InvalidParameter(
+            f"parameter 'num_features': got {config.num_features}, but "
+            f"'{segmentation.method}' found {segmentation.count} segments. "
+            f"Ask for at most {segmentation.count}."
+        )
+
+
+def _labels(scores: NDArray[np.floating[Any]], config: ImageConfig) -> list[int]:
+    outputs = scores.shape[1]
+    if config.target is not None:
+        _within("target", config.target, 0, outputs - 1)
+        return [config.target]
+    _within("top_labels", config.top_labels, 1, outputs)
+    # Upstream's very expression: it decides between equal scores.
+    return [int(label) for label in np.argsort(scores[0])[-config.top_labels :]][::-1]
+
+
+def _name(label: int, config: ImageConfig) -> str:
+    return config.labels[label] if label < len(config.labels) else f"output {label}"
+
+
+def _quality(
+    judged: tuple[LabelExplanation, ...], surrogate: Surrogate, segmentation: Segmentation
+) -> Quality:
+    samples = surrogate.proximities.size
+    effective = effective_sample_size(surrogate.proximities)
+    worst = min(judged, key=lambda one: (one.verdict == "stable", one.r2))
+    return Quality(
+        effective_sample_size=effective,
+        effective_share=effective / samples,
+        samples_per_segment=samples / segmentation.count,
+        r2=worst.r2,
+        split_stability=worst.split_stability,
+        verdict=worst.verdict,
+    )
+
+
+def _parameters(
+    config: ImageConfig, segmentation: Segmentation, labels: list[int], batch_size: int
+) -> dict[str, Any]:
+    """Everything that the result depends on, defaults resolved."""
+    return {
+        "method": "lime",
+        "segmentation_requested": config.segmentation,
+        "segmentation": segmentation.method,
+        "segmentation_parameters": dict(segmentation.parameters),
+        "segmentation_reason": segmentation.reason,
+        "num_samples": config.num_samples,
+        "num_features": config.num_features,
+        "target": config.target,
+        "top_labels": config.top_labels,
+        "labels": labels,
+        "seed": config.seed,
+        "random_generator": "MT19937, numpy RandomState",
+        "hide_color": config.hide_color,
+        "background": "segment mean" if config.hide_color is None else "hide_color",
+        "batch_size": batch_size,
+        "distance": "cosine",
+        "kernel": "sqrt(exp(-d²/width²))",
+        "kernel_width": config.kernel_width,
+        "feature_selection": selection(config.num_features),
+        "regressor": "Ridge(alpha=1, fit_intercept=True)",
+        "libraries": dict(_LIBRARIES),
+    }
+
+
+def _corrections(
+    image: NDArray[np.uint8], segmentation: Segmentation, labels: list[int]
+) -> tuple[str, ...]:
+    named = list(segmentation.corrections)
+    if image.shape[0] != 3:
+        named.append("any-channel-count")
+    if len(labels) > 1:
+        named.append("quality-per-label")
+    return tuple(named)
+
+
+class _Steps:
+    """Times each step, reports progress, and stops at the deadline."""
+
+    def __init__(
+        self, deadline: float | None, total: int, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self._deadline = deadline
+        self._total = total
+        self._progress = progress
+        self._began = self._last = time.perf_counter()
+        self._seconds: dict[str, float] = {}
+
+    def batch(self, done: int) -> None:
+        """A batch is scored."""
+        if self._progress is not None:
+            self._progress(done, self._total)
+        self._check(f"{done} of {self._total} samples scored")
+
+    def end(self, name: str) -> None:
+        """A step that ran since the last one has ended."""
+        now = time.perf_counter()
+        self._seconds[name] = now - self._last
+        self._last = now
+        self._check(f"step '{name}' done")
+
+    def record(self, **seconds: float) -> None:
+        """Steps that ran interleaved since the last one, and were timed by themselves."""
+        self._seconds.update(seconds)
+        self._last = time.perf_counter()
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by step, and in all."""
+        return {**self._seconds, "total": time.perf_counter() - self._began}
+
+    def _check(self, state: str) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise DeadlineExceeded(
+                f"explanation: out of time, {state}. Lower num_samples, or allow more time."
+            )

@@ -1,0 +1,75 @@
+"""Request bodies to inference requests: which codec, bounded how."""
+
+from __future__ import annotations
+
+import time
+
+from service.errors import UnsupportedMediaType
+from service.inference.registry import LoadedModel
+from service.protocol import binary_codec, json_codec, media, v1
+from service.protocol.compression import inflated
+from service.protocol.request import InferRequest
+from service.routes.exchange import JSON, Exchange
+from service.settings import Settings
+
+#: Says where the JSON ends and the binary tensors begin (Open Inference Protocol).
+BINARY_HEADER = "inference-header-content-length"
+OCTETS = "application/octet-stream"
+#: What `curl -d` says unless told otherwise; the body decides.
+_FORM = "application/x-www-form-urlencoded"
+
+
+async def plain_body(exchange: Exchange, settings: Settings) -> bytes:
+    """The request body, inflated.
+
+    Raises:
+        TooLarge, MalformedBody, UnsupportedMediaType, BodyTimeout, ClientGone.
+    """
+    body = await exchange.body(settings.max_body_bytes, settings.body_timeout_s)
+    if encoding := exchange.headers.get(b"content-encoding"):
+        body = inflated(body, encoding.decode("latin-1"), settings.max_body_bytes)
+    return body
+
+
+async def infer_request(
+    exchange: Exchange, model: LoadedModel, settings: Settings, *, version_1: bool = False
+) -> InferRequest:
+    """The inference request of a body, decoded and valid for the model.
+
+    Args:
+        exchange: the HTTP request.
+        model: the model that is asked.
+        settings: limits.
+        version_1: whether a JSON body is KServe's V1 form.
+
+    Raises:
+        InvalidRequest: whatever is wrong with it.
+    """
+    body = await plain_body(exchange, settings)
+    start = time.perf_counter()
+    request = _decoded(exchange, body, model, settings, version_1)
+    model.metrics.preprocess(time.perf_counter() - start)
+    return request
+
+
+def _decoded(
+    exchange: Exchange, body: bytes, model: LoadedModel, settings: Settings, version_1: bool
+) -> InferRequest:
+    manifest, max_rows = model.manifest, settings.max_batch_rows
+    if (json_size := exchange.headers.get(BINARY_HEADER.encode())) is not None:
+        size = binary_codec.header_size(json_size.decode("latin-1"), manifest.name)
+        return binary_codec.decode(body, size, manifest, max_rows)
+    content_type = exchange.header(b"content-type").partition(";")[0].strip().lower()
+    if content_type in ("", JSON, _FORM) or content_type.endswith("+json"):
+        codec = v1.decode if version_1 else json_codec.decode
+        return codec(body, manifest, max_rows)
+    pictures = media.content_types(manifest)
+    if manifest.media is not None and content_type in pictures:
+        pixels = media.decode_image(body, manifest.media, settings.max_image_pixels)
+        return InferRequest(None, {manifest.media.input: pixels}, None, {})
+    if content_type == OCTETS:
+        return binary_codec.decode(body, 0, manifest, max_rows)
+    raise UnsupportedMediaType(
+        f"{manifest.name}: Content-Type: got '{content_type}', wanted "
+        f"{', '.join((JSON, *pictures, OCTETS))}."
+    )

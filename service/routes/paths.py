@@ -1,0 +1,59 @@
+"""Which hot route a path is, and what a caller must be allowed to do for any path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.access import Scope
+
+#: Operations and documentation: no key is asked for.
+_OPEN = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/v2", "/v2/"})
+_OPEN_BELOW = ("/v2/health/", "/static-offline-docs/", "/docs/")
+
+
+@dataclass(frozen=True, slots=True)
+class HotRoute:
+    """A route that `data_plane.py` or `kserve_v1.py` answers.
+
+    `template` is the path without its values, as metrics name it; `subject` is the model's
+    name, or the record's id.
+    """
+
+    template: str
+    subject: str
+    version: str | None
+    action: str
+    scope: Scope
+
+
+def hot_route(path: str) -> HotRoute | None:
+    """The hot route that a POST to `path` is, if it is one."""
+    match path.split("/"):
+        case ["", "v2", "models", model, ("infer" | "explain") as action]:
+            scope = Scope.PREDICT if action == "infer" else Scope.EXPLAIN
+            return HotRoute(f"/v2/models/{{model}}/{action}", model, None, action, scope)
+        case ["", "v2", "models", model, "versions", version, ("infer" | "explain") as action]:
+            scope = Scope.PREDICT if action == "infer" else Scope.EXPLAIN
+            template = f"/v2/models/{{model}}/versions/{{version}}/{action}"
+            return HotRoute(template, model, version, action, scope)
+        case ["", "v1", "models", tail] if tail.endswith((":predict", ":explain")):
+            model, _, verb = tail.rpartition(":")
+            scope = Scope.PREDICT if verb == "predict" else Scope.EXPLAIN
+            return HotRoute(f"/v1/models/{{model}}:{verb}", model, None, f"v1:{verb}", scope)
+        case ["", "v2", "records", record_id, "explain"]:
+            template = "/v2/records/{id}/explain"
+            return HotRoute(template, record_id, None, "explain-record", Scope.EXPLAIN)
+    return None
+
+
+def scope_of(path: str) -> Scope | None:
+    """What a key must be good for to ask for a control route; None = no key is needed."""
+    if path in _OPEN or path.startswith(_OPEN_BELOW):
+        return None
+    if path.startswith("/audit"):
+        return Scope.AUDIT
+    if path.startswith("/v2/explanations"):
+        return Scope.EXPLAIN
+    if path.startswith("/v2/repository/models/"):
+        return Scope.ADMIN
+    return Scope.PREDICT
