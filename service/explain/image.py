@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -23,82 +22,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import DeadlineExceeded, ExplanationError, InvalidParameter
+from service.explain.config import ImageConfig, within
 from service.explain.explanation import ImageExplanation, LabelExplanation, Quality, sha256
-from service.explain.perturb import Composer, Predict, background, sample_masks, score
+from service.explain.perturb import (
+    Composer,
+    Masks,
+    Predict,
+    Scores,
+    background,
+    sample_masks,
+    score,
+)
 from service.explain.quality import effective_sample_size, judge
-from service.explain.segment import METHODS, Segmentation, segment
+from service.explain.segment import Segmentation, segment
 from service.explain.surrogate import Surrogate, selection
 
 __all__ = ["ImageConfig", "ImageExplanation", "explain_image"]
 
-MAX_SAMPLES = 1_000_000
 #: The bits of an explanation hang on these.
 _LIBRARIES = {
     name: version(name) for name in ("lime", "numpy", "scikit-image", "scikit-learn", "scipy")
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
-    """What to explain and how.
-
-    Args:
-        segmentation: one of `segment.METHODS`; "auto" chooses by the picture's size.
-        num_samples: perturbed pictures, the untouched one included; 10 to 1,000,000.
-        num_features: most segments in the answer, 1 to the number of segments. Up to 6,
-            upstream selects them step by step; above, by the size of their weights.
-        target: index of the output to explain; None = the `top_labels` highest scores.
-        top_labels: how many outputs to explain, highest score first; 1 with a `target`.
-        seed: of the masks, 0 to 2³²-1.
-        hide_color: 0-255 for hidden segments; None = each segment's mean colour.
-        batch_size: pictures a call of the model, >= 1.
-        kernel_width: in cosine distance, > 0.
-        labels: names of the model's outputs in their order; empty = "output 3".
-
-    Raises:
-        InvalidParameter: a value is outside its range.
-    """
-
-    segmentation: str = "auto"
-    num_samples: int = 1000
-    num_features: int = 10
-    target: int | None = None
-    top_labels: int = 1
-    seed: int = 0
-    hide_color: int | None = None
-    batch_size: int = 64
-    kernel_width: float = 0.25
-    labels: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.segmentation not in METHODS:
-            raise InvalidParameter(
-                f"parameter 'segmentation': got {self.segmentation!r}, "
-                f"wanted one of {', '.join(METHODS)}."
-            )
-        _within("num_samples", self.num_samples, 10, MAX_SAMPLES)
-        _within("num_features", self.num_features, 1, None)
-        _within("top_labels", self.top_labels, 1, None)
-        _within("seed", self.seed, 0, 2**32 - 1)
-        _within("batch_size", self.batch_size, 1, None)
-        if self.target is not None:
-            _within("target", self.target, 0, None)
-            _within("top_labels", self.top_labels, 1, 1)
-        if self.hide_color is not None:
-            _within("hide_color", self.hide_color, 0, 255)
-        if not 0 < self.kernel_width < float("inf"):
-            raise InvalidParameter(
-                f"parameter 'kernel_width': got {self.kernel_width}, wanted more than 0. "
-                f"Upstream's value is 0.25."
-            )
-
-
-def _within(name: str, value: int, lowest: int, highest: int | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidParameter(f"parameter '{name}': got {value!r}, wanted a whole number.")
-    if value < lowest or (highest is not None and value > highest):
-        wanted = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
-        raise InvalidParameter(f"parameter '{name}': got {value}, wanted {wanted}.")
 
 
 def explain_image(
@@ -148,14 +92,7 @@ def explain_image(
     )
     quality = _quality(judged, surrogate, segmentation)
     steps.end("quality")
-    digests = {
-        "image": sha256(image),
-        "segments": sha256(segmentation.labels),
-        "masks": sha256(masks.shown.astype(np.uint8)),
-        "background": sha256(hidden),
-        "scores": sha256(scores.values),
-        "rng_state": masks.state_sha256,
-    }
+    digests = _digests(image, segmentation, masks, hidden, scores)
     steps.end("digest")
     return ImageExplanation(
         segments=segmentation.labels,
@@ -191,9 +128,9 @@ def _check_features(config: ImageConfig, segmentation: Segmentation) -> None:
 def _labels(scores: NDArray[np.floating[Any]], config: ImageConfig) -> list[int]:
     outputs = scores.shape[1]
     if config.target is not None:
-        _within("target", config.target, 0, outputs - 1)
+        within("target", config.target, 0, outputs - 1)
         return [config.target]
-    _within("top_labels", config.top_labels, 1, outputs)
+    within("top_labels", config.top_labels, 1, outputs)
     # Upstream's very expression: it decides between equal scores.
     return [int(label) for label in np.argsort(scores[0])[-config.top_labels :]][::-1]
 
@@ -216,6 +153,23 @@ def _quality(
         split_stability=worst.split_stability,
         verdict=worst.verdict,
     )
+
+
+def _digests(
+    image: NDArray[np.uint8],
+    segmentation: Segmentation,
+    masks: Masks,
+    hidden: NDArray[np.uint8],
+    scores: Scores,
+) -> dict[str, str]:
+    return {
+        "image": sha256(image),
+        "segments": sha256(segmentation.labels),
+        "masks": sha256(masks.shown.astype(np.uint8)),
+        "background": sha256(hidden),
+        "scores": sha256(scores.values),
+        "rng_state": masks.state_sha256,
+    }
 
 
 def _parameters(
