@@ -19,7 +19,7 @@ from training.lessons import one_thread
 #: Largest difference of a probability.
 TOLERANCE = 1e-5
 #: The graph is traced with 2 rows and has to be right for any number.
-BATCHES = (1, 7, 33, 16)
+BATCHES = (1, 3, 8, 17)
 
 
 def check(
@@ -56,7 +56,7 @@ def check(
         _refuse(
             name,
             f"{len(far)} of {len(images)} test rows differ by more than {TOLERANCE:g} "
-            f"(rows {_some(far)}; largest difference {np.nanmax(difference):.3g}), and "
+            f"(rows {_some(far)}; largest difference {np.max(difference):.3g}), and "
             f"{len(flipped)} labels flip ({'; '.join(flips) or 'none'})",
         )
     return Parity(
@@ -71,8 +71,9 @@ def _network_answers(network: nn.Module, images: NDArray[np.uint8]) -> NDArray[n
     network = network.eval().cpu()
     answers = []
     with torch.inference_mode(), one_thread():
-        for start in range(0, len(images), 64):
-            answers.append(network(torch.from_numpy(images[start : start + 64])).numpy())
+        # Eight photographs stay in the cache; sixty-four took three times as long.
+        for start in range(0, len(images), 8):
+            answers.append(network(torch.from_numpy(images[start : start + 8])).numpy())
     return np.concatenate(answers)
 
 

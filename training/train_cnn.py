@@ -115,6 +115,11 @@ def train(config: Config, data: digits.Digits, console: Console) -> tuple[LeNet5
             DataLoader(_pairs(data.train), config.batch_size, shuffle=True),
             DataLoader(_pairs(data.validation), batch_size=512),
         )
+    if not all(torch.isfinite(weights).all() for weights in network.parameters()):
+        raise GlasslineError(
+            f"{config.name}: training diverged, its weights are no longer finite. "
+            f"Lower --learning-rate (it was {config.learning_rate:g}), or raise --batch-size."
+        )
     return network.cpu(), time.perf_counter() - started
 
 
