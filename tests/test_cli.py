@@ -36,7 +36,8 @@ def test_predict_explain_and_show_the_record(
         home=server.home,
     )  # fmt: skip
     assert why.returncode == 0, why.stderr
-    assert Image.open(picture).format == "PNG"
+    with Image.open(picture) as overlay:
+        assert overlay.format == "PNG"
 
 
 def test_models_list_shows_the_measured_figures(server: Server) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.test_store import manifest_of, write_identity_graph
 
 from service.store import ModelStore
 from tests.running_server import Server, start_server
+from tests.test_store import manifest_of, write_identity_graph
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "glassline.toml"
-    file.write_text('port = 4000\nworkers = 3\n')
+    file.write_text("port = 4000\nworkers = 3\n")
     monkeypatch.setenv("GLASSLINE_CONFIG", str(file))
     monkeypatch.setenv("GLASSLINE_PORT", "5000")
     read = settings.load()

@@ -148,9 +148,7 @@ def test_a_missing_graph_is_a_corrupt_model(store: ModelStore, graph: Path) -> N
         store.get("identity")
 
 
-def test_a_copied_version_folder_does_not_pass_for_another(
-    store: ModelStore, graph: Path
-) -> None:
+def test_a_copied_version_folder_does_not_pass_for_another(store: ModelStore, graph: Path) -> None:
     folder = released(store, graph).folder
     shutil.copytree(folder, folder.with_name("2"))
     with pytest.raises(CorruptModel, match="not the canonical manifest of this version"):

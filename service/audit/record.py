@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import rfc8785
 import uuid_utils
+
+from service.audit.canonical import canonical
 
 SCHEMA = "glassline.record/1"
 #: Level 1: inputs are compressed on the way of every prediction.
 COMPRESSION = 1
+#: 128 bits: nobody finds an input by trying salts.
+SALT_BYTES = 16
 
 
 def new_id() -> str:
@@ -23,24 +26,33 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def _salt() -> bytes:
+    return secrets.token_bytes(SALT_BYTES)
+
+
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Bytes that a record commits to without holding them."""
+    """Bytes that a record commits to without holding them.
+
+    `commitment` is SHA-256(salt || content), lower-case hex: without the salt nobody can
+    guess the content from it.
+    """
 
     name: str
     media_type: str
     content: bytes
-    salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    salt: bytes = field(default_factory=_salt)
+    commitment: str = field(init=False)
 
-    @property
-    def commitment(self) -> str:
-        """SHA-256(salt || content): without the salt nobody can guess the content from it."""
-        return hashlib.sha256(self.salt + self.content).hexdigest()
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(self.salt)
+        digest.update(self.content)
+        object.__setattr__(self, "commitment", digest.hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,8 @@ class Record:
         return {
             "id": self.id,
             "kind": self.kind,
-            "created_at": self.created_at,
+            # In UTC, because SQLite keeps no offset and rows are searched by time.
+            "created_at": self.created_at.astimezone(UTC),
             "model": None,
             "version": None,
             "decision": None,
@@ -127,4 +140,4 @@ def build(
             for p in payloads
         ],
     }
-    return Record(record_id, kind, created_at, rfc8785.dumps(body), columns, payloads)
+    return Record(record_id, kind, created_at, canonical(body), columns, payloads)

@@ -104,11 +104,15 @@ class Site:
 
     async def answer(self, exchange: Exchange) -> Label:
         """Answer one request; errors of the tree become responses here."""
-        route = hot_route(exchange.path) if exchange.method == "POST" else None
+        route = hot_route(exchange.path)
         label: Label = (route.template if route else "-", None)
         self._in_flight += 1
         try:
             self._check_limits(exchange)
+            if route and exchange.method != "POST":
+                message = f"{exchange.method} is not allowed here; send a POST. See GET /docs."
+                await exchange.send_error(405, message, {"allow": "POST"})
+                return label
             if route is None:
                 return (await self._controlled(exchange), None)
             caller = self._caller(exchange, route.scope)

@@ -34,8 +34,8 @@ def test_an_explanation_says_how_far_to_trust_it(client: httpx.Client, digit_png
     answer = explained(client, digit_png)
     explanation = answer["explanation"]
     assert isinstance(explanation, dict)
-    assert explanation["n_segments"] >= 10
-    label = explanation["labels"][0]
+    assert explanation["segments"]["count"] >= 10
+    label = explanation["explanations"][0]
     assert 0 <= label["r2"] <= 1
     assert explanation["quality"]["effective_sample_size"] > 0
     prediction = client.get(f"/audit/records/{answer['record_id']}").json()["record"]
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_explanation_and_another_seed_another(
     client: httpx.Client, digit_png: bytes
 ) -> None:
     def weights(seed: int) -> object:
-        return explained(client, digit_png, seed=seed)["explanation"]["labels"][0]["weights"]  # type: ignore[index]
+        return explained(client, digit_png, seed=seed)["explanation"]["explanations"][0]["weights"]  # type: ignore[index]
 
     assert weights(7) == weights(7)
     assert weights(7) != weights(8)
@@ -87,7 +87,7 @@ def test_a_past_prediction_is_explained_by_its_id(client: httpx.Client, digit_pn
     assert later.status_code == 200, later.text
     assert later.json()["record_id"] == record_id
     at_once = explained(client, digit_png, seed=3)
-    assert later.json()["explanation"]["labels"] == at_once["explanation"]["labels"]  # type: ignore[index]
+    assert later.json()["explanation"]["explanations"] == at_once["explanation"]["explanations"]  # type: ignore[index]
 
 
 def test_the_explanations_record_names_what_it_explains(

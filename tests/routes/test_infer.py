@@ -115,7 +115,8 @@ def test_metadata_tells_a_client_all_it_needs(client: httpx.Client) -> None:
     metadata = client.get("/v2/models/lenet-digits").json()
     assert metadata["name"] == "lenet-digits"
     assert metadata["versions"] == ["1"]
-    assert metadata["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 1, 32, 32]}]
+    (image,) = metadata["inputs"]
+    assert (image["name"], image["datatype"], image["shape"]) == ("image", "UINT8", [-1, 1, 32, 32])
     assert [o["name"] for o in metadata["outputs"]] == ["probabilities", "label", "confidence"]
     assert client.get("/v2/models/lenet-digits/versions/1").json() == metadata
 
