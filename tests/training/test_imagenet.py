@@ -26,7 +26,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredModel:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("photograph", "label", "confidence"),
-    [("chelsea", "Egyptian cat", 0.5), ("coffee", "espresso", 0.5)],
+    [("chelsea", "Egyptian cat", 0.3), ("coffee", "espresso", 0.8)],
 )
 def test_photographs_are_named_right(
     stored: StoredModel, photograph: str, label: str, confidence: float
