@@ -72,35 +72,36 @@ IfMissing = Annotated[
 ]
 
 
+ArchOption = Annotated[
+    Arch, typer.Option(help="Architecture. lenet5: 61,706 parameters, 32 x 32 grey pixels.")
+]
+DataOption = Annotated[
+    Data, typer.Option(help="What to learn. digits: scikit-learn's 1,797 handwritten digits.")
+]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="Of weights and order; same seed, same weights.")
+]
+Epochs = Annotated[
+    int, typer.Option(min=1, help="Passes over the training part; the best one is kept.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Pictures a step. Smaller: slower, noisier.")]
+LearningRate = Annotated[float, typer.Option(help="Peak of the one-cycle schedule, above 0.")]
+DeviceOption = Annotated[
+    Device, typer.Option(help="auto takes CUDA where it is; cuda refuses to do without.")
+]
+Name = Annotated[str, typer.Option(help="Name to release under: lower case, digits, dashes.")]
+
+
 @app.command()
 def cnn(
-    arch: Annotated[
-        Arch, typer.Option(help="Architecture. lenet5: 61,706 parameters, 32 x 32 grey pixels.")
-    ] = Arch.lenet5,
-    data: Annotated[
-        Data,
-        typer.Option(help="What to learn. digits: scikit-learn's 1,797 handwritten digits."),
-    ] = Data.digits,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, max=2**32 - 1, help="Of weights and order; same seed, same weights."),
-    ] = 0,
-    epochs: Annotated[
-        int,
-        typer.Option(min=1, help="Passes over the training part; the best one is kept."),
-    ] = 40,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Pictures a step. Smaller: slower, noisier.")
-    ] = 64,
-    learning_rate: Annotated[
-        float, typer.Option(help="Peak of the one-cycle schedule, above 0.")
-    ] = 3e-3,
-    device: Annotated[
-        Device, typer.Option(help="auto takes CUDA where it is; cuda refuses to do without.")
-    ] = Device.auto,
-    name: Annotated[
-        str, typer.Option(help="Name to release under: lower case, digits, dashes.")
-    ] = "lenet-digits",
+    arch: ArchOption = Arch.lenet5,
+    data: DataOption = Data.digits,
+    seed: Seed = 0,
+    epochs: Epochs = 40,
+    batch_size: BatchSize = 64,
+    learning_rate: LearningRate = 3e-3,
+    device: DeviceOption = Device.auto,
+    name: Name = "lenet-digits",
     if_missing: IfMissing = False,
 ) -> None:
     """Train a convolutional classifier.

@@ -51,20 +51,16 @@ def check(
     far = np.flatnonzero(~(difference <= TOLERANCE))
     before, after = wanted.argmax(axis=1), got.argmax(axis=1)
     flipped = np.flatnonzero(before != after)
+    flips = [f"row {r} '{labels[before[r]]}' -> '{labels[after[r]]}'" for r in flipped[:5]]
     if len(far) or len(flipped):
-        flips = [f"row {r} '{labels[before[r]]}' -> '{labels[after[r]]}'" for r in flipped[:5]]
         _refuse(
             name,
             f"{len(far)} of {len(images)} test rows differ by more than {TOLERANCE:g} "
-            f"(rows {_some(far)}; largest difference {np.max(difference):.3g}), and "
+            f"(rows {_some(far)}; largest difference {difference.max():.3g}), and "
             f"{len(flipped)} labels flip ({'; '.join(flips) or 'none'})",
         )
-    return Parity(
-        rows=len(images),
-        max_abs_difference=float(difference.max()),
-        label_flips=0,
-        tolerance=TOLERANCE,
-    )
+    largest = float(difference.max())
+    return Parity(rows=len(images), max_abs_difference=largest, label_flips=0, tolerance=TOLERANCE)
 
 
 def _network_answers(network: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
