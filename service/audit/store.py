@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.audit.record import Record
 from service.audit.schema import SCHEMA_VERSION, metadata, payloads, records, schema_version
 from service.errors import Conflict, StoreError, Unavailable, UnknownRecord
 
-#: Milliseconds that SQLite waits for another process's commit.
-BUSY_MS = 10_000
+#: Milliseconds that SQLite waits for another process's commit; the writer tries more than once.
+BUSY_MS = 3_000
+#: Ids as `record.new_id` makes them. Anything else names no record, and databases differ in
+#: what they say of a NUL or a lone surrogate, so it is not sent to them.
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +51,32 @@ class RecordStore:
         try:
             self._engine = _engine(url)
             _create(self._engine)
+        except (ArgumentError, ImportError) as error:
+            # Neither the URL nor the reason may show a password: only the driver's name is told.
+            raise StoreError(
+                f"record store: GLASSLINE_DATABASE_URL starts with '{url.partition(':')[0][:40]}', "
+                f"which cannot be used ({type(error).__name__}). Use sqlite:////path/records.db, "
+                "or install the driver of this database."
+            ) from None
         except DBAPIError as error:
             raise Unavailable(f"record store: cannot be opened ({error.orig}).") from None
+        except OSError as error:
+            raise Unavailable(f"record store: its folder cannot be made ({error}).") from None
 
     def get(self, record_id: str) -> StoredRecord:
         """The record of this id.
 
         Raises:
-            UnknownRecord: there is none.
+            UnknownRecord: there is none, or this is no record id at all.
             Unavailable: the database does not answer.
         """
+        _check_id(record_id)
         query = select(
             records.c.sequence, records.c.id, records.c.kind, records.c.body, records.c.sha256
         ).where(records.c.id == record_id)
         row = self._first(query)
         if row is None:
-            raise UnknownRecord(f"no record has the id '{record_id[:80]}'.")
+            raise UnknownRecord(f"no record has the id '{record_id}'.")
         return StoredRecord(*row)
 
     def payload(self, record_id: str, name: str) -> bytes:
@@ -71,22 +85,19 @@ class RecordStore:
         Raises:
             UnknownRecord: the record has no such payload.
             Conflict: it was erased, or is not what the record committed to.
+            Unavailable: the database does not answer.
         """
+        _check_id(record_id)
         query = select(payloads.c.salt, payloads.c.commitment, payloads.c.content).where(
             payloads.c.record_id == record_id, payloads.c.name == name
         )
         row = self._first(query)
         if row is None:
-            raise UnknownRecord(f"record '{record_id[:80]}' has no payload '{name}'.")
+            raise UnknownRecord(f"record '{record_id}' has no payload '{name}'.")
         salt, commitment, content = row
         if content is None:
             raise Conflict(f"record {record_id}: payload '{name}' was erased.")
-        plain = zlib.decompress(content)
-        if hashlib.sha256(salt + plain).hexdigest() != commitment:
-            raise Conflict(
-                f"record {record_id}: payload '{name}' is not what the record committed to."
-            )
-        return plain
+        return _committed(f"record {record_id}: payload '{name}'", salt, commitment, content)
 
     def append(self, group: Sequence[Record]) -> None:
         """Write records in one transaction; durable when this returns. For the writer only."""
@@ -106,6 +117,25 @@ class RecordStore:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _check_id(record_id: str) -> None:
+    if not _ID.fullmatch(record_id):
+        shown = record_id[:80].encode("ascii", "backslashreplace").decode()
+        raise UnknownRecord(
+            f"no record has the id '{shown}': ids look like 01890a5d-ac96-774b-bcce-b302099a8057."
+        )
+
+
+def _committed(where: str, salt: bytes, commitment: str, content: bytes) -> bytes:
+    """The payload as it was before compression, if it is what the record committed to."""
+    try:
+        plain = zlib.decompress(content)
+    except zlib.error:
+        raise Conflict(f"{where} is damaged in the database and cannot be read.") from None
+    if hashlib.sha256(salt + plain).hexdigest() != commitment:
+        raise Conflict(f"{where} is not what the record committed to.")
+    return plain
 
 
 def _engine(url: str) -> Engine:

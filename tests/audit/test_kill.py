@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -49,4 +51,12 @@ def test_no_acknowledged_record_is_lost(tmp_path: Path) -> None:
     store = RecordStore(url)
     for record_id in acknowledged:
         assert store.payload(record_id, "x") == b"input" * 50
+        assert store.get(record_id).sha256 == hashlib.sha256(store.get(record_id).body).hexdigest()
     store.close()
+    database = sqlite3.connect(tmp_path / "records.db")
+    assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    # A record and its payload stand together or not at all, the unacknowledged ones too.
+    assert database.execute(
+        "SELECT count(*) FROM records LEFT JOIN payloads ON record_id = id WHERE content IS NULL"
+    ).fetchone() == (0,)
+    database.close()

@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 import rfc8785
 from sqlalchemy import create_engine, text
 
-from service.audit.record import Payload, Record, build, new_id
+from service.audit.record import Payload, Record, build, new_id, timestamp
 from service.audit.store import RecordStore
-from service.audit.writer import RecordWriter
-from service.errors import Conflict, Overloaded, StoreError, Unavailable, UnknownRecord
+from service.errors import Conflict, StoreError, Unavailable, UnknownRecord
 
 
 @pytest.fixture
@@ -59,10 +57,20 @@ def test_ids_sort_by_time() -> None:
     assert len(set(ids)) == 1000
 
 
-@pytest.mark.parametrize("record_id", ["", "nobody", "\0", "x" * 10_000, "' OR 1=1 --"])
+@pytest.mark.parametrize(
+    "record_id",
+    [
+        "", "nobody", "\0", "x" * 10_000, "' OR 1=1 --", "\ud800",
+        "01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-ac96-774b-bcce-b302099a8057\n",
+        "01890A5D-AC96-774B-BCCE-B302099A8057",
+    ],
+)  # fmt: skip
 def test_an_unknown_id_is_unknown_whatever_it_is(store: RecordStore, record_id: str) -> None:
-    with pytest.raises(UnknownRecord):
+    with pytest.raises(UnknownRecord, match="no record has the id") as caught:
         store.get(record_id)
+    assert len(str(caught.value).encode()) < 600  # it goes to the caller: short, and UTF-8
+    with pytest.raises(UnknownRecord):
+        store.payload(record_id, "image")
 
 
 def test_payloads_are_apart_and_salted(store: RecordStore) -> None:
@@ -89,6 +97,10 @@ def test_a_changed_payload_is_noticed_and_an_erased_one_says_so(
             "WHERE record_id = ?", (other.id, record.id),
         )  # fmt: skip
     with pytest.raises(Conflict, match="not what the record committed to"):
+        store.payload(record.id, "image")
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE payloads SET content = x'00' WHERE record_id = ?", (record.id,))
+    with pytest.raises(Conflict, match="damaged"):
         store.payload(record.id, "image")
     with sqlite3.connect(path) as database:
         database.execute("UPDATE payloads SET content = NULL WHERE record_id = ?", (record.id,))
@@ -124,54 +136,44 @@ def test_sqlite_is_durable_and_lets_readers_in(store: RecordStore) -> None:
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
-def test_the_writer_answers_only_for_what_is_on_disk(store: RecordStore, path: Path) -> None:
-    writer = RecordWriter(store)
-    records = [a_record(n) for n in range(200)]
-    for done in [writer.append(record) for record in records]:
-        done.result(timeout=10)
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("nonsense", "nonsense"),
+        ("foo://secret@host/x", "foo"),
+        ("mssql+none://u:secret@h/x", "mssql"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str, driver: str) -> None:
+    with pytest.raises(StoreError, match=rf"starts with '{driver}") as caught:
+        RecordStore(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_folder_or_file_that_cannot_be_a_database_is_unavailable(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"no database" * 500)
+    with pytest.raises(Unavailable, match="not a database"):
+        RecordStore(f"sqlite:///{file}")
+    with pytest.raises(Unavailable, match="folder cannot be made"):
+        RecordStore(f"sqlite:///{file}/below/records.db")
+
+
+def test_times_are_utc_whatever_clock_they_were_read_on(store: RecordStore, path: Path) -> None:
+    moment = datetime(2026, 1, 1, 2, 30, 0, 7, tzinfo=timezone(timedelta(hours=5)))
+    assert timestamp(moment) == "2025-12-31T21:30:00.000007Z"
+    assert timestamp(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000000Z"
+    store.append([build("prediction", new_id(), moment, {}, {})])
     with sqlite3.connect(path) as database:
-        assert database.execute("SELECT count(*) FROM records").fetchone() == (200,)
+        (stored,) = database.execute("SELECT created_at FROM records").fetchone()
     database.close()
-    writer.close()
-    with pytest.raises(Unavailable, match="closed"):
-        writer.append(a_record())
+    assert stored == "2025-12-31 21:30:00.000007"
 
 
-def test_closing_writes_what_waits(store: RecordStore) -> None:
-    writer = RecordWriter(store)
-    records = [a_record(n) for n in range(500)]
-    futures = [writer.append(record) for record in records]
-    writer.close()
-    assert all(future.done() for future in futures)
-    assert store.get(records[-1].id).sequence == 500
-
-
-@pytest.mark.usefixtures("store")
-def test_a_full_queue_is_refused_and_a_locked_database_is_said(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.audit.store.BUSY_MS", 50)
-    impatient = RecordStore(f"sqlite:///{path}")
-    writer = RecordWriter(impatient, max_pending=2)
-    blocker = sqlite3.connect(path, isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    # One may already be with the writing thread; two wait; the next is one too many.
-    accepted = [writer.append(a_record(0))]
-    while writer._queue.qsize():
-        time.sleep(0.01)
-    accepted += [writer.append(a_record(1)), writer.append(a_record(2))]
-    with pytest.raises(Overloaded, match="wait to be written"):
-        writer.append(a_record(3))
-    for future in accepted:
-        with pytest.raises(Unavailable, match="database is locked"):
-            future.result(timeout=10)
-    blocker.execute("ROLLBACK")
-    blocker.close()
-    after = a_record(11)
-    writer.append(after).result(timeout=10)
-    assert impatient.get(after.id).sequence == 1  # nothing of the refused ones is there
-    writer.close()
-    impatient.close()
+def test_a_commitment_is_the_digest_of_salt_and_content() -> None:
+    payload = Payload("x", "text/plain", b"abc", salt=bytes(16))
+    assert payload.commitment == hashlib.sha256(bytes(16) + b"abc").hexdigest()
+    assert len({Payload("x", "text/plain", b"").salt for _ in range(100)}) == 100
 
 
 def test_a_record_with_nan_is_refused_before_it_is_queued() -> None:
