@@ -17,6 +17,7 @@ from sklearn.model_selection import train_test_split
 from service.errors import GlasslineError
 from service.manifest import ImageMedia
 from service.protocol.media import decode_image, encode_png
+from service.settings import Settings
 
 NAME = "scikit-learn digits"
 LICENCE = "CC BY 4.0 (UCI Machine Learning Repository, doi 10.24432/C50P49)"
@@ -63,13 +64,21 @@ def load(seed: int = SPLIT_SEED) -> Digits:
     small = bunch.images.astype(np.uint8)
     labels = bunch.target.astype(np.int64)
     _check(small, labels)
-    images = np.concatenate([decode_image(png(picture), MEDIA, 64) for picture in small])
+    images = np.concatenate([decoded(png(picture)) for picture in small])
     rows = np.arange(len(labels))
     rest, test = train_test_split(rows, test_size=0.2, stratify=labels, random_state=seed)
     train, validation = train_test_split(
         rest, test_size=0.25, stratify=labels[rest], random_state=seed
     )
     return Digits(*(Part(images[r], labels[r]) for r in (train, validation, test)))
+
+
+def decoded(body: bytes) -> NDArray[np.uint8]:
+    """A posted picture as the service reads it: (1, 1, 32, 32), 0 to 255.
+
+    The limit is the service's own: a smaller one resizes in two steps and rounds twice.
+    """
+    return decode_image(body, MEDIA, Settings.model_fields["max_image_pixels"].default)
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:
