@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from service import __version__
@@ -226,7 +227,7 @@ def _client(url: str | None, api_key: str | None) -> Client:
 
 
 def _fail(message: str) -> NoReturn:
-    err.print(f"[red]error:[/red] {message}", soft_wrap=True, highlight=False)
+    err.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True, highlight=False)
     raise typer.Exit(1)
 
 
@@ -242,7 +243,7 @@ def _add_contributed(target: typer.Typer) -> None:
 def _missing(name: str, error: ImportError) -> Any:
     def command() -> None:
         _fail(f"`glassline {name}` needs a package that is not installed ({error}). "
-              "Install it with: pip install 'glassline\\[train]'")  # fmt: skip
+              "Install it with: pip install 'glassline[train]'")  # fmt: skip
 
     return command
 
@@ -253,5 +254,5 @@ def main() -> None:
     try:
         app()
     except (GlasslineError, ClientError) as error:
-        err.print("[red]error:[/red]", str(error), soft_wrap=True, highlight=False, markup=True)
+        err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
         raise SystemExit(1) from None

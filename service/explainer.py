@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from service.audit.store import RecordStore, StoredRecord
 
 Progress = Callable[[int, int], None]
+#: Perturbed pictures that go to the graph together: enough to keep it busy, and no more than
+#: keeps its activations, some fifty times the pictures, within a few hundred megabytes.
+BATCH_BYTES, SMALLEST_BATCH, LARGEST_BATCH = 2 * 1024 * 1024, 4, 256
 
 
 class RecordExplainer:
@@ -68,7 +71,7 @@ class RecordExplainer:
             prediction = self._prediction(record_id)
             model = self._model_of(prediction)
             image = self._image(record_id, model, parameters.row)
-            config = _config(model, parameters)
+            config = _config(model, parameters, image.nbytes)
             started_at, start = datetime.now(UTC), time.perf_counter()
             explanation = explain_image(
                 image, _scores_of(model), config, progress=progress, deadline=deadline
@@ -147,7 +150,7 @@ class RecordExplainer:
         return image
 
 
-def _config(model: LoadedModel, parameters: ExplainParameters) -> ImageConfig:
+def _config(model: LoadedModel, parameters: ExplainParameters, image_bytes: int) -> ImageConfig:
     assert model.manifest.explainer is not None
     full = parameters.resolved(model.manifest.explainer)
     return ImageConfig(
@@ -157,6 +160,7 @@ def _config(model: LoadedModel, parameters: ExplainParameters) -> ImageConfig:
         target=target_index(full.target, model.manifest.labels),
         seed=full.seed,
         hide_color=full.hide_color,
+        batch_size=min(LARGEST_BATCH, max(SMALLEST_BATCH, BATCH_BYTES // image_bytes)),
         labels=model.manifest.labels,
     )
 

@@ -121,10 +121,16 @@ def _say(console: Console, url: str, settings: Settings, models: list[StoredMode
     """The address and three calls that work when pasted."""
     names = ", ".join(m.manifest.reference for m in models)
     lines = [f"\n[bold green]Glassline is ready at {url}[/]  ({names}; docs at {url}/docs)\n"]
-    for model in models:
-        if example := _example(settings, model):
-            lines += _calls(url, model.manifest.name, example)
-            break
+    examples = {
+        model.manifest.name: example
+        for model in sorted(models, key=lambda model: model.graph().stat().st_size)
+        if (example := _example(settings, model))
+    }
+    for name, example in list(examples.items())[:1]:
+        lines += _calls(url, name, example)
+    lines += [
+        f"[dim]# more to try: {name} with {path}[/]" for name, path in list(examples.items())[1:]
+    ]
     console.print("\n".join(lines), soft_wrap=True, highlight=False)
 
 

@@ -61,7 +61,9 @@ class Settings(BaseSettings):
     model_memory_bytes: int = Field(
         0, ge=0, description="Memory of loaded models per process, by estimate; 0 = no limit."
     )
-    threads: int = Field(0, ge=0, le=256, description="ONNX Runtime threads a graph; 0 = cores.")
+    threads: int = Field(
+        0, ge=0, le=256, description="ONNX Runtime threads a graph; 0 = what suits it."
+    )
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")
     body_timeout_s: float = Field(
         20.0, gt=0, le=3600, description="Seconds in which a request body must have arrived."
@@ -76,6 +78,9 @@ class Settings(BaseSettings):
     max_batch_rows: int = Field(1024, ge=1, description="Largest batch in one request.")
     database_url: str = Field(
         "", description="SQLAlchemy URL of the record store; empty = SQLite in the home folder."
+    )
+    record_predictions: bool = Field(
+        True, description="Whether predictions are recorded; explanations and loads always are."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line written."

@@ -31,7 +31,7 @@ from training.release import Candidate, release
 from training.torchvision_import import torchvision
 
 SIDE = 224
-MEDIA = ImageMedia(input="image", color="RGB", width=SIDE, height=SIDE, fit="cover")
+MEDIA = ImageMedia(input="image", color="RGB", width=SIDE, height=SIDE, fit="stretch")
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 #: The weights' package names none; its authors' code is Apache-2.0.
 LICENCE = "Apache-2.0 for the code; the weights' package names no licence"

@@ -27,9 +27,9 @@ INLINE_SECONDS = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """An answer that stands in the record store."""
+    """An answer, and the id of its record if it has one."""
 
-    record_id: str
+    record_id: str | None
     outputs: dict[str, NDArray[Any]]
 
 
@@ -48,9 +48,20 @@ class Predictor:
         self._batchers: dict[LoadedModel, Batcher] = {}
 
     async def predict(
-        self, model: LoadedModel, request: InferRequest, context: RequestContext
+        self,
+        model: LoadedModel,
+        request: InferRequest,
+        context: RequestContext,
+        *,
+        record: bool = True,
     ) -> Prediction:
         """Run the model on a validated request and record the answer durably.
+
+        Args:
+            model: a loaded model.
+            request: valid for it.
+            context: who asked.
+            record: False to answer without a record.
 
         Raises:
             InvalidRequest: the graph refuses these values.
@@ -63,6 +74,8 @@ class Predictor:
         else:
             raw = await self._queued(model, request)
         outputs = model.answer(raw)
+        if not record:
+            return Prediction(None, outputs)
         record_id = await self._recorder.prediction(
             model.recorded, request.inputs, outputs, context
         )

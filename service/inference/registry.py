@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ from service.tasks import classify
 
 #: A session keeps its weights once in the file's form and once as it runs them, and arenas.
 _MEMORY_FACTOR, _MEMORY_FLOOR = 2, 8 * 1024 * 1024
+#: Graphs faster than this on one thread are slower on several.
+ONE_THREAD_SECONDS = 0.001
 _log = logging.getLogger("glassline.registry")
 
 
@@ -71,7 +74,7 @@ class Registry:
     Args:
         store: where released models are.
         device: see `Session`.
-        threads: see `Session`.
+        threads: a graph; 0 = one for fast graphs, all cores for the others.
         memory_bytes: what all loaded models together may hold, by estimate; the least
             recently used are dropped and loaded again when asked for; 0 = no limit.
         on_load: told of each model that was loaded.
@@ -191,8 +194,7 @@ class Registry:
         start = time.perf_counter()
         try:
             stored = self._store.get(name, version)
-            session = Session(stored, device=self._device, threads=self._threads)
-            self._warm_up(stored, session)
+            session = self._warm_session(stored)
         except (CorruptModel, Unavailable) as error:
             self._refused[name, version] = str(error)
             if self._on_refusal:
@@ -207,6 +209,16 @@ class Registry:
         if self._on_load:
             self._on_load(model)
         return model
+
+    def _warm_session(self, stored: StoredModel) -> Session:
+        """A session that has run; on one thread where more would only be handed work around."""
+        session = Session(stored, device=self._device, threads=self._threads or 1)
+        self._warm_up(stored, session)
+        cores = len(os.sched_getaffinity(0))
+        if not self._threads and cores > 1 and session.row_seconds > ONE_THREAD_SECONDS:
+            session = Session(stored, device=self._device, threads=cores)
+            self._warm_up(stored, session)
+        return session
 
     @staticmethod
     def _warm_up(stored: StoredModel, session: Session) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import os
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -30,7 +29,7 @@ class Session:
         model: a stored, verified model.
         role: which of its graphs.
         device: `cuda` refuses to fall back; `auto` takes CUDA where it is and says which.
-        threads: intra-op threads; 0 = as many as this process may use.
+        threads: intra-op threads, >= 1.
 
     Raises:
         CorruptModel: ONNX Runtime cannot load the graph.
@@ -42,10 +41,10 @@ class Session:
         model: StoredModel,
         role: str = "predict",
         device: Device = "cpu",
-        threads: int = 0,
+        threads: int = 1,
     ) -> None:
         self.reference = model.manifest.reference
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads
         self._ort = self._open(model, role, device)
         self.provider: str = self._ort.get_providers()[0]
         if device == "cuda" and self.provider != _PROVIDERS["cuda"]:

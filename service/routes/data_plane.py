@@ -36,10 +36,11 @@ class DataPlane:
     async def infer(self, exchange: Exchange, model: LoadedModel, context: RequestContext) -> None:
         """Decode, predict, record, encode."""
         request = await infer_request(exchange, model, self._settings)
-        prediction = await self._serving.predictor.predict(model, request, context)
+        record = self._settings.record_predictions
+        prediction = await self._serving.predictor.predict(model, request, context, record=record)
         start = time.perf_counter()
-        answer = (model.manifest, prediction.outputs, request, {"record_id": prediction.record_id})
-        headers = {RECORD_HEADER: prediction.record_id}
+        headers, parameters = record_said(prediction.record_id)
+        answer = (model.manifest, prediction.outputs, request, parameters)
         if request.binary:
             body, json_size = binary_codec.encode(*answer)
             headers[BINARY_HEADER] = str(json_size)
@@ -75,6 +76,7 @@ class DataPlane:
                 f"explain parameters: row: got {parameters.row}, but there are {request.rows} rows."
             )
         prediction = await self._serving.predictor.predict(model, request, context)
+        assert prediction.record_id is not None  # what is explained is always recorded
         return await self._serving.explain_queue.explain(prediction.record_id, parameters)
 
     async def explain_record(self, exchange: Exchange, record_id: str) -> None:
@@ -102,6 +104,13 @@ class DataPlane:
         else:
             body = await self._serving.explain_queue.render(explanation_id, media_type)
             await exchange.send(200, body, media_type, headers)
+
+
+def record_said(record_id: str | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Headers and parameters that name an answer's record; empty when it has none."""
+    if record_id is None:
+        return {}, {}
+    return {RECORD_HEADER: record_id}, {"record_id": record_id}
 
 
 def _compressed(exchange: Exchange, body: bytes, headers: dict[str, str]) -> bytes:

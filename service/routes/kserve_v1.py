@@ -6,7 +6,7 @@ from service.audit.recorder import RequestContext
 from service.inference.registry import LoadedModel
 from service.protocol.v1 import predictions
 from service.routes.bodies import infer_request
-from service.routes.data_plane import RECORD_HEADER, DataPlane
+from service.routes.data_plane import RECORD_HEADER, DataPlane, record_said
 from service.routes.exchange import Exchange
 from service.serving import Serving
 
@@ -28,12 +28,10 @@ class KServeV1:
     ) -> None:
         """One object of output name to value for each instance."""
         request = await infer_request(exchange, model, self._serving.settings, version_1=True)
-        prediction = await self._serving.predictor.predict(model, request, context)
-        headers = {RECORD_HEADER: prediction.record_id}
-        content = {
-            "predictions": predictions(prediction.outputs),
-            "record_id": prediction.record_id,
-        }
+        record = self._serving.settings.record_predictions
+        prediction = await self._serving.predictor.predict(model, request, context, record=record)
+        headers, said = record_said(prediction.record_id)
+        content = {"predictions": predictions(prediction.outputs), **said}
         await exchange.send_json(content, headers=headers)
 
     async def explain(

@@ -133,13 +133,24 @@ def test_killing_the_explaining_process_loses_no_prediction(
 
     caller = threading.Thread(target=predict)
     caller.start()
+    try:
+        _kill_and_wait(own_server, digit_png)
+    finally:
+        running.clear()
+        caller.join()
+    assert len(statuses) > 100
+    assert set(statuses) == {200}
+
+
+def _kill_and_wait(own_server: Server, digit_png: bytes) -> None:
+    """Kill the explaining process while somebody waits for it; return when there is another."""
     with httpx.Client(base_url=own_server.url, timeout=60, trust_env=False) as client:
         pid = explaining_process(own_server)
         killer = threading.Timer(0.5, os.kill, (pid, signal.SIGKILL))
         killer.start()
         lost = client.post(EXPLAIN, content=digit_png, headers=PNG, params={"num_samples": 20_000})
-        assert lost.status_code == 503
-        assert list(lost.json()) == ["error"]
+        # The caller that waited gets its answer from the next process, or is told to try again.
+        assert lost.status_code in (200, 503), lost.text
         # BentoML's supervisor brings a new one up; until then 503, never a hang.
         deadline = time.monotonic() + 60
         while True:
@@ -149,8 +160,4 @@ def test_killing_the_explaining_process_loses_no_prediction(
             assert again.status_code == 503
             assert time.monotonic() < deadline, "the explaining process did not come back"
             time.sleep(0.5)
-    running.clear()
-    caller.join()
-    assert len(statuses) > 100
-    assert set(statuses) == {200}
     assert explaining_process(own_server) != pid
