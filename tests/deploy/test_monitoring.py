@@ -160,3 +160,8 @@ def test_the_provisioned_data_source_is_the_boards_own() -> None:
     assert variable["current"]["value"] == source["uid"]
     scrape = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["global"]
     assert source["jsonData"]["timeInterval"] == scrape["scrape_interval"]
+
+
+def test_the_readme_has_every_alert_and_no_other() -> None:
+    listed = re.findall(r"`(Glassline[A-Z]\w+)`", (REPOSITORY / "deploy/README.md").read_text())
+    assert sorted(listed) == sorted(ALERTS)

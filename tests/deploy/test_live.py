@@ -1,0 +1,147 @@
+"""A real Prometheus scrapes a real server; the board and the rules find what they ask for."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.deploy.test_monitoring import ALERTS, ON_BOARD, PROMETHEUS, RECORDED, filled
+from tests.running_server import Server, free_port
+
+#: Panels that are empty as long as nothing fails, and no model is slow enough for a queue.
+QUIET = {
+    "Server errors by route and status/A",
+    "Stages, p50/B",
+    "Stages, p95/B",
+    "Stages, p99/B",
+}
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def prometheus(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Prometheus on our configuration, in a hurry, with the test server as its target."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("NO PROMETHEUS: nothing was scraped. Install Debian's package `prometheus`.")
+    folder = tmp_path_factory.mktemp("prometheus")
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    shutil.copy(PROMETHEUS / "rules.yml", folder)
+    target = {"targets": [server.url.removeprefix("http://")], "labels": {"device": "cpu"}}
+    (folder / "targets").mkdir()
+    (folder / "targets/server.yml").write_text(yaml.safe_dump([target]))
+    port = free_port()
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                program,
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        yield client
+    process.terminate()
+    process.wait(timeout=30)
+
+
+def query(prometheus: httpx.Client, expression: str) -> list[dict[str, Any]]:
+    """What Prometheus answers; an expression that it cannot evaluate fails the test."""
+    answer = prometheus.get("/api/v1/query", params={"query": expression}).json()
+    assert answer["status"] == "success", answer
+    return list(answer["data"]["result"])
+
+
+def wait_for(prometheus: httpx.Client, expression: str, seconds: float = 60) -> None:
+    """Until an expression has a result."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if query(prometheus, expression):
+                return
+        except httpx.HTTPError:
+            pass  # Prometheus is still starting
+        time.sleep(0.5)
+    pytest.fail(f"no result within {seconds} s: {expression}")
+
+
+def ask(server: Server, digit_png: bytes) -> None:
+    """One prediction, one explanation, one refusal."""
+    for action, body in (("infer", digit_png), ("explain", digit_png), ("infer", b"no picture")):
+        httpx.post(
+            f"{server.url}/v2/models/lenet-digits/{action}",
+            content=body,
+            headers={"content-type": "image/png"},
+            timeout=60,
+            trust_env=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def watched(server: Server, prometheus: httpx.Client, digit_png: bytes) -> httpx.Client:
+    """Prometheus after it has seen the server answer several times."""
+    wait_for(prometheus, 'up{job="glassline"} == 1')
+    for _ in range(4):
+        ask(server, digit_png)
+        time.sleep(1.2)
+    wait_for(prometheus, 'rate(request_explain_seconds_count{model="lenet-digits"}[1m]) > 0')
+    wait_for(prometheus, "glassline:explanation_r2:p50 > 0")
+    return prometheus
+
+
+@pytest.mark.parametrize("panel", sorted(set(ON_BOARD) - QUIET))
+def test_a_panel_shows_something(watched: httpx.Client, panel: str) -> None:
+    found = query(watched, filled(ON_BOARD[panel]))
+    assert found
+    values = [float(row["value"][1]) for row in found]
+    assert any(value == value for value in values), f"nothing but NaN: {found}"
+
+
+@pytest.mark.parametrize("panel", sorted(QUIET))
+def test_a_quiet_panel_can_be_evaluated(watched: httpx.Client, panel: str) -> None:
+    query(watched, filled(ON_BOARD[panel]))
+
+
+@pytest.mark.parametrize("record", sorted(RECORDED))
+def test_a_recorded_series_is_there(watched: httpx.Client, record: str) -> None:
+    assert query(watched, record)
+
+
+def test_no_alert_fires_on_a_healthy_server(watched: httpx.Client) -> None:
+    rules = watched.get("/api/v1/rules").json()["data"]["groups"]
+    states = {r["name"]: r["state"] for g in rules for r in g["rules"] if r["type"] == "alerting"}
+    assert set(states) == set(ALERTS)
+    assert [name for name, state in states.items() if state == "firing"] == []
+    health = {r["name"]: r["health"] for g in rules for r in g["rules"]}
+    assert set(health.values()) == {"ok"}
+
+
+def test_the_labels_our_rules_select_are_labels_the_server_sends(watched: httpx.Client) -> None:
+    known = set(watched.get("/api/v1/labels").json()["data"])
+    asked = "\n".join(
+        [*ON_BOARD.values(), *RECORDED.values(), *(r["expr"] for r in ALERTS.values())]
+    )
+    selected = {
+        label
+        for braces in re.findall(r"\{([^}]*)\}", asked)
+        for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", braces)
+    }
+    grouped = {
+        label.strip()
+        for names in re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", asked)
+        for label in names.split(",")
+    }
+    assert selected | grouped <= known
