@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.audit.record import Record
 from service.audit.schema import SCHEMA_VERSION, metadata, payloads, records, schema_version
+from service.audit.turnstile import Turnstile
 from service.errors import Conflict, StoreError, Unavailable, UnknownRecord
 
 #: Milliseconds that SQLite waits for another process's commit; the writer tries more than once.
@@ -50,6 +51,7 @@ class RecordStore:
     def __init__(self, url: str) -> None:
         try:
             self._engine = _engine(url)
+            self._turnstile = _turnstile(self._engine)
             _create(self._engine)
         except (ArgumentError, ImportError) as error:
             # Neither the URL nor the reason may show a password: only the driver's name is told.
@@ -61,7 +63,7 @@ class RecordStore:
         except DBAPIError as error:
             raise Unavailable(f"record store: cannot be opened ({error.orig}).") from None
         except OSError as error:
-            raise Unavailable(f"record store: its folder cannot be made ({error}).") from None
+            raise Unavailable(f"record store: cannot be opened ({error}).") from None
 
     def get(self, record_id: str) -> StoredRecord:
         """The record of this id.
@@ -102,6 +104,9 @@ class RecordStore:
     def append(self, group: Sequence[Record]) -> None:
         """Write records in one transaction; durable when this returns. For the writer only."""
         with self._engine.begin() as connection:
+            if self._turnstile:
+                with self._turnstile.turn():
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
             connection.execute(insert(records), [record.row() for record in group])
             rows = [row for record in group for row in record.payload_rows()]
             if rows:
@@ -117,6 +122,9 @@ class RecordStore:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        if self._turnstile:
+            self._turnstile.close()
+            self._turnstile = None
 
 
 def _check_id(record_id: str) -> None:
@@ -145,6 +153,13 @@ def _engine(url: str) -> Engine:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _configure_sqlite)
     return engine
+
+
+def _turnstile(engine: Engine) -> Turnstile | None:
+    """Where SQLite's writers of several processes queue; other databases queue them themselves."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    return Turnstile(Path(f"{engine.url.database}-turn"), BUSY_MS / 1000)
 
 
 def _configure_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:

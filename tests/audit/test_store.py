@@ -155,7 +155,7 @@ def test_a_folder_or_file_that_cannot_be_a_database_is_unavailable(tmp_path: Pat
     file.write_bytes(b"no database" * 500)
     with pytest.raises(Unavailable, match="not a database"):
         RecordStore(f"sqlite:///{file}")
-    with pytest.raises(Unavailable, match="folder cannot be made"):
+    with pytest.raises(Unavailable, match="cannot be opened"):
         RecordStore(f"sqlite:///{file}/below/records.db")
 
 

@@ -190,8 +190,8 @@ def main() -> None:
         rates = {
             "raw sqlite3, one by one": raw(1, options.seconds, folder),
             "raw sqlite3, groups of 64": raw(64, options.seconds, folder),
-            f"ours, 1 process, {CONCURRENCY} callers": ours(1, options.seconds, folder),
-            f"ours, 2 processes, {CONCURRENCY} callers each": ours(2, options.seconds, folder),
+            f"1 process x {CONCURRENCY} callers": ours(1, options.seconds, folder),
+            f"2 processes x {CONCURRENCY} callers": ours(2, options.seconds, folder),
         }
     table = Table("building a record", "µs CPU")
     for name, cost in costs.items():
