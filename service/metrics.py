@@ -2,6 +2,8 @@
 
 With PROMETHEUS_MULTIPROC_DIR set (BentoML's supervisor sets it), each process keeps its
 values in files there and `exposition` sums them up; without it there is one process.
+prometheus_client settles which of the two when it is first imported, and so do we: a
+variable that is set later changes nothing.
 """
 
 from __future__ import annotations
@@ -13,20 +15,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     REGISTRY,
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     generate_latest,
+    values,
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prometheus_client.samples import Sample
+
+#: The text format that every scraper reads; our names need nothing that is newer.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: Where the processes keep their values; None when there is one process.
+_DIRECTORY = (
+    Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) if values.ValueClass._multiprocess else None
+)
+if _DIRECTORY:
+    _DIRECTORY.mkdir(parents=True, exist_ok=True)  # the first metric opens a file there
 
 PREDICT_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -219,7 +230,7 @@ def observe_request(
 
 def exposition() -> tuple[bytes, str]:
     """All metrics of all processes, and their media type."""
-    return generate_latest(_merged()), CONTENT_TYPE_LATEST
+    return generate_latest(_merged()), CONTENT_TYPE
 
 
 def samples() -> Iterator[Sample]:
@@ -229,24 +240,30 @@ def samples() -> Iterator[Sample]:
 
 
 def _merged() -> CollectorRegistry:
-    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if not directory:
+    if _DIRECTORY is None:
         return REGISTRY
-    _reap(Path(directory))
+    _reap(_DIRECTORY)
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry, path=str(_DIRECTORY))  # type: ignore[no-untyped-call]
     return registry
 
 
 def _reap(directory: Path) -> None:
     """Drop the live gauges of dead processes; what they counted stays counted."""
     for file in directory.glob("gauge_live*_*.db"):
-        match = re.search(r"_(\d+)\.db$", file.name)
-        if match and not Path(f"/proc/{match[1]}").exists():
-            try:
-                mark_process_dead(int(match[1]), str(directory))  # type: ignore[no-untyped-call]
-            except FileNotFoundError:
-                continue  # another process was quicker
+        match = re.fullmatch(r"gauge_live[a-z]*_(\d+)\.db", file.name)
+        if match and not _is_alive(int(match[1])):
+            file.unlink(missing_ok=True)  # another process may be quicker
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # it is somebody else's, but it is there
+    return True
 
 
 def documented() -> list[tuple[str, str, str]]:
