@@ -47,6 +47,10 @@ app = typer.Typer(
 )
 
 
+class WrongOption(GlasslineError):
+    """An option's value cannot be used: exit code 2, as for any other wrong usage."""
+
+
 class Arch(StrEnum):
     """Architectures that `train cnn` knows."""
 
@@ -164,14 +168,14 @@ def _check(learning_rate: float, name: str) -> None:
     from service.manifest import ModelName
 
     if not 0 < learning_rate < 1:
-        raise GlasslineError(
+        raise WrongOption(
             f"--learning-rate: got {learning_rate:g}, wanted more than 0 and less than 1, "
             "for example 0.003."
         )
     try:
         TypeAdapter(ModelName).validate_python(name)
     except ValidationError:
-        raise GlasslineError(
+        raise WrongOption(
             f"--name: got {name!r}, wanted 1 to 63 lower-case letters, digits and inner dashes, "
             "for example lenet-digits."
         ) from None
@@ -192,13 +196,13 @@ def _told_patience() -> Iterator[None]:
 
 @contextmanager
 def _one_message() -> Iterator[None]:
-    """End a refusal as one message on standard error and exit code 1."""
+    """End a refusal as one message on standard error; exit code 2 for usage, else 1."""
     try:
         yield
     except GlasslineError as error:
         # No markup: messages quote things like glassline[train].
         err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(2 if isinstance(error, WrongOption) else 1) from None
 
 
 def _report(stored: StoredModel, seconds: float) -> None:

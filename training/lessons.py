@@ -73,6 +73,9 @@ class Bar(lightning.Callback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: Any) -> None:  # noqa: ARG002
         self.progress.stop()
+        if isinstance(exception, KeyboardInterrupt):  # Lightning exits without a word
+            line = f"{self.title}: stopped; nothing was released"
+            self.console.print(line, highlight=False, soft_wrap=True)
 
 
 @contextmanager

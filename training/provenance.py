@@ -87,9 +87,12 @@ def git_state(folder: Path) -> tuple[str, bool | None]:
     """Commit that `folder` is at and whether tracked files differ from it.
 
     Returns:
-        ("unknown", None) outside a git checkout.
+        ("unknown", None) where git does not track the folder: outside a checkout, or in a
+        virtual environment that lies inside somebody else's.
     """
     try:
+        if not _git(folder, "ls-files", "."):
+            return "unknown", None
         revision = _git(folder, "rev-parse", "HEAD")
         return revision, bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_wrong_values_are_refused_before_training(
     words: list[str], message: str, tmp_path: Path
 ) -> None:
     done = command("cnn", *words, home=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith(f"error: {message}")
     assert done.stderr.count("\n") == 1
 
@@ -81,3 +82,23 @@ def test_without_torch_it_says_how_to_get_it(words: list[str], tmp_path: Path) -
         "Install them with: pip install 'glassline[train]'\n"
     )
     assert done.stdout == ""
+
+
+def test_stopping_by_hand_says_that_nothing_was_released(tmp_path: Path) -> None:
+    code = "from training.commands import app; app()"
+    training = subprocess.Popen(
+        [sys.executable, "-u", "-c", code, "cnn", "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"GLASSLINE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        cwd=Path(__file__).parents[2],
+    )
+    assert training.stdout
+    assert "epoch 4/40" in training.stdout.readline()
+    training.send_signal(signal.SIGINT)
+    written, complaints = training.communicate(timeout=30)
+    assert training.returncode == 1
+    assert written.splitlines()[-1] == "lenet-digits: stopped; nothing was released"
+    assert "Traceback" not in complaints
+    assert list(tmp_path.rglob("manifest.json")) == []
