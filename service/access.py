@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Collection
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -165,6 +166,7 @@ class Keyring:
         self._keys = keys
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine: a loopback address, `localhost`, or a Unix socket."""
     if host in ("localhost", "local", ""):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from collections.abc import Callable
@@ -13,16 +14,25 @@ import orjson
 from numpy.typing import NDArray
 
 from service.audit.arrays import decode_array
-from service.errors import Conflict, ExplanationError, InvalidParameter, UnknownRecord
+from service.audit.recorder import Recorder, open_records
+from service.errors import (
+    Conflict,
+    ExplanationError,
+    GlasslineError,
+    InvalidParameter,
+    UnknownRecord,
+)
 from service.explain.image import ImageConfig, ImageExplanation, explain_image
 from service.explain.parameters import ExplainParameters, target_index
 from service.explain.render import render_overlay
 from service.explain.report import render_report
+from service.explain_queue import packed
 from service.inference.registry import LoadedModel, Registry
 
 if TYPE_CHECKING:
-    from service.audit.recorder import Recorder
     from service.audit.store import RecordStore, StoredRecord
+    from service.audit.writer import RecordWriter
+    from service.settings import Settings
 
 Progress = Callable[[int, int], None]
 #: Perturbed pictures that go to the graph together: enough to keep it busy, and no more than
@@ -44,6 +54,44 @@ class RecordExplainer:
         self._records = records
         self._recorder = recorder
         self._one_at_a_time = threading.Lock()
+        self._opened: tuple[RecordStore, RecordWriter] | None = None
+
+    @classmethod
+    def open(cls, settings: Settings) -> RecordExplainer:
+        """An explainer with a registry and a record writer of its own.
+
+        Raises:
+            Unavailable: the record store cannot be opened.
+        """
+        records, writer = open_records(settings)
+        recorder = Recorder(writer, "glassline-explainer")
+        explainer = cls(Registry.of(settings, recorder), records, recorder)
+        explainer._opened = (records, writer)
+        return explainer
+
+    def close(self) -> None:
+        """Write what waits, and close what `open` opened."""
+        if self._opened:
+            records, writer = self._opened
+            writer.close()
+            records.close()
+
+    def explained(
+        self, record_id: str, parameters: dict[str, Any], timeout_s: float
+    ) -> dict[str, Any]:
+        """`explain` between processes: JSON in and out, errors packed."""
+        try:
+            return self.explain(record_id, ExplainParameters(**parameters), timeout_s)
+        except GlasslineError as error:
+            return packed(error)
+
+    def rendered(self, explanation_id: str, media_type: str) -> dict[str, Any]:
+        """`render` between processes: `body` is base64, errors packed."""
+        try:
+            body = self.render(explanation_id, media_type)
+        except GlasslineError as error:
+            return packed(error)
+        return {"body": base64.b64encode(body).decode("ascii")}
 
     def explain(
         self,

@@ -7,14 +7,16 @@ import logging
 from dataclasses import dataclass
 
 from service.access import Keyring
+from service.audit.recorder import Recorder, open_records
 from service.audit.store import RecordStore
 from service.audit.writer import RecordWriter
 from service.errors import GlasslineError, Unavailable
-from service.explain_queue import ExplainQueue
+from service.explain_queue import ExplainerProxy, ExplainQueue
 from service.inference.predictor import Predictor
 from service.inference.registry import LoadedModel, Registry
 from service.inference.repository import Repository
 from service.settings import Settings
+from service.store import ModelStore
 
 #: How soon a process notices what another one loaded or unloaded.
 FOLLOW_SECONDS = 0.5
@@ -87,3 +89,30 @@ class Serving:
         self.predictor.close()
         self.writer.close()
         self.records.close()
+
+
+def open_serving(settings: Settings, explainer: ExplainerProxy) -> Serving:
+    """The state of a predicting process: records open, models loaded and warm.
+
+    Args:
+        settings: of this process.
+        explainer: the way to the explaining service.
+
+    Raises:
+        Unavailable: the record store cannot be opened.
+    """
+    records, writer = open_records(settings)
+    recorder = Recorder(writer, "glassline")
+    registry = Registry.of(settings, recorder)
+    repository = Repository(settings.root, ModelStore(settings.root))
+    registry.follow(repository.read())
+    return Serving(
+        settings=settings,
+        registry=registry,
+        repository=repository,
+        records=records,
+        writer=writer,
+        predictor=Predictor(recorder, settings),
+        explain_queue=ExplainQueue(explainer, settings.explain_queue, settings.explain_timeout_s),
+        keyring=Keyring(settings.keys_file, settings.access),
+    )

@@ -15,7 +15,7 @@ from tests.running_server import Server, glassline, start_server
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with `lenet-digits`, trained for a few epochs by the real command."""
     folder = tmp_path_factory.mktemp("home")
-    done = glassline("train", "cnn", "--epochs", "4", home=folder)
+    done = glassline("train", "cnn", "--epochs", "6", home=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 

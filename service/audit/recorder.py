@@ -54,7 +54,9 @@ class RecordedModel:
     environment: Mapping[str, Any]
 
     @classmethod
-    def of(cls, manifest: Manifest, provider: str, threads: int) -> RecordedModel:
+    def of(
+        cls, manifest: Manifest, runtime_version: str, provider: str, threads: int
+    ) -> RecordedModel:
         """The parts that are the same for every answer of a loaded model."""
         identity = {
             "name": manifest.name,
@@ -63,7 +65,12 @@ class RecordedModel:
             "card_sha256": hashlib.sha256(manifest.card.encode()).hexdigest(),
             "graphs": {role: graph.sha256 for role, graph in manifest.graphs.items()},
         }
-        runtime = {"provider": provider, "threads": threads, "graph_optimisation": "all"}
+        runtime = {
+            "version": runtime_version,
+            "provider": provider,
+            "threads": threads,
+            "graph_optimisation": "all",
+        }
         return cls(manifest, identity, {**_environment(), "onnxruntime": runtime})
 
 

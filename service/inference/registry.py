@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from service.audit.recorder import RecordedModel
+from service.audit.recorder import RecordedModel, Recorder
 from service.errors import (
     CorruptModel,
     GlasslineError,
@@ -24,6 +24,7 @@ from service.inference.repository import LATEST, RepositoryState
 from service.inference.session import Device, Session, blank_inputs
 from service.manifest import Manifest
 from service.metrics import ModelMetrics
+from service.settings import Settings
 from service.store import ModelStore, StoredModel
 from service.tasks import classify
 
@@ -103,6 +104,18 @@ class Registry:
         self._unloaded: frozenset[str] = frozenset()
         self._refused: dict[tuple[str, str], str] = {}
         self._lock = threading.RLock()
+
+    @classmethod
+    def of(cls, settings: Settings, recorder: Recorder) -> Registry:
+        """A registry as the settings say, which records what it loads and refuses."""
+        return cls(
+            ModelStore(settings.root),
+            settings.device,
+            settings.threads,
+            settings.model_memory_bytes,
+            on_load=lambda model: recorder.model_load(model.recorded, model.load_seconds),
+            on_refusal=recorder.model_refused,
+        )
 
     def follow(self, state: RepositoryState) -> None:
         """Serve what the repository agreed on; a model it does not name, in its newest version.
@@ -204,7 +217,9 @@ class Registry:
         metrics = ModelMetrics(name, version)
         metrics.loaded(seconds, session.provider)
         _log.info("loaded %s in %.2f s", stored.manifest.reference, seconds)
-        recorded = RecordedModel.of(stored.manifest, session.provider, session.threads)
+        recorded = RecordedModel.of(
+            stored.manifest, session.runtime_version, session.provider, session.threads
+        )
         model = LoadedModel(stored, session, metrics, recorded, seconds)
         if self._on_load:
             self._on_load(model)

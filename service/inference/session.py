@@ -45,6 +45,7 @@ class Session:
     ) -> None:
         self.reference = model.manifest.reference
         self.threads = threads
+        self.runtime_version: str = ort.__version__
         self._ort = self._open(model, role, device)
         self.provider: str = self._ort.get_providers()[0]
         if device == "cuda" and self.provider != _PROVIDERS["cuda"]:
