@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -53,9 +54,12 @@ def prometheus(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
             stderr=subprocess.STDOUT,
         )
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-        yield client
-    process.terminate()
-    process.wait(timeout=30)
+        try:
+            wait_until_it_starts(client, folder / "log")
+            yield client
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
 
 
 def query(prometheus: httpx.Client, expression: str) -> list[dict[str, Any]]:
@@ -69,13 +73,23 @@ def wait_for(prometheus: httpx.Client, expression: str, seconds: float = 60) -> 
     """Until an expression has a result."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        try:
-            if query(prometheus, expression):
-                return
-        except httpx.HTTPError:
-            pass  # Prometheus is still starting
+        if query(prometheus, expression):
+            return
         time.sleep(0.5)
     pytest.fail(f"no result within {seconds} s: {expression}")
+
+
+def wait_until_it_starts(client: httpx.Client, log: Path) -> None:
+    """Until Prometheus says that it is ready."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if client.get("/-/ready").status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass  # it does not listen yet
+        time.sleep(0.2)
+    pytest.fail(f"Prometheus did not start:\n{log.read_text()[-2000:]}")
 
 
 def ask(server: Server, digit_png: bytes) -> None:
