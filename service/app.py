@@ -92,6 +92,7 @@ class Glassline:
         configure_logging(settings.log_level)
         self._serving = open_serving(settings, self.explainer.to_async)
         application.open(self._serving)
+        self._serving.crew.join()
         # A generation-2 collection over everything loaded so far would stall requests.
         gc.collect()
         gc.freeze()

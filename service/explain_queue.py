@@ -42,13 +42,19 @@ class ExplainQueue:
             Unavailable: the explaining process is not there.
             GlasslineError: whatever the explaining process refused, as its own class.
         """
-        return await self._bounded(
-            lambda: self._proxy.explain(
-                record_id=record_id,
-                parameters=parameters.model_dump(mode="json"),
-                timeout_s=self._timeout_s,
+        try:
+            answer = await self._bounded(
+                lambda: self._proxy.explain(
+                    record_id=record_id,
+                    parameters=parameters.model_dump(mode="json"),
+                    timeout_s=self._timeout_s,
+                )
             )
-        )
+        except errors.GlasslineError as error:
+            metrics.EXPLANATIONS.labels(type(error).__name__).inc()
+            raise
+        metrics.EXPLANATIONS.labels("done").inc()
+        return answer
 
     async def render(self, explanation_id: str, media_type: str) -> bytes:
         """A recorded explanation as JSON, PNG or HTML; errors as `explain` has them."""

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from service.access import Keyring, is_loopback
 from service.client import Client
+from service.crew import Crew
 from service.errors import GlasslineError, Unavailable
 from service.settings import Settings
 from service.store import ModelStore, StoredModel
@@ -43,11 +44,16 @@ def serve(settings: Settings, console: Console) -> int:
     # BentoML takes this variable, which its images set, as a reason not to restart dead workers.
     inherited = {k: v for k, v in os.environ.items() if k != "BENTOML_CONTAINERIZED"}
     server = subprocess.Popen(command, env={**inherited, **settings.environment()})
+    crew = Crew(settings.root, server.pid, settings.workers)
     stopped = False
 
     def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's shape
         nonlocal stopped
+        drain = settings.drain_s if not stopped and signum == signal.SIGTERM else 0
         stopped = True
+        if drain:
+            crew.drain()
+            time.sleep(drain)
         server.send_signal(signal.SIGTERM)
 
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -56,6 +62,7 @@ def serve(settings: Settings, console: Console) -> int:
     if _wait(server, url):
         _say(console, url, settings, models)
     code = server.wait()
+    crew.disband()
     return 0 if stopped else code
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from dataclasses import dataclass
 
 from service.access import Keyring
 from service.audit.recorder import Recorder, open_records
 from service.audit.store import RecordStore
 from service.audit.writer import RecordWriter
+from service.crew import Crew
 from service.errors import GlasslineError, Unavailable
 from service.explain_queue import ExplainerProxy, ExplainQueue
 from service.inference.predictor import Predictor
@@ -35,6 +37,9 @@ class Serving:
     predictor: Predictor
     explain_queue: ExplainQueue
     keyring: Keyring
+    crew: Crew
+    #: Whether the server is about to stop: connections are closed after their answer.
+    draining: bool = False
     _following: asyncio.Task[None] | None = None
 
     async def model(self, name: str, version: str | None) -> LoadedModel:
@@ -56,6 +61,7 @@ class Serving:
         seen = self.repository.stamp()
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
+            self.draining = self.crew.draining
             stamp = self.repository.stamp()
             if stamp != seen:
                 seen = stamp
@@ -71,11 +77,13 @@ class Serving:
         await asyncio.to_thread(self.registry.follow, state)
 
     def check_ready(self) -> None:
-        """Raise unless this worker can answer and record.
+        """Raise unless this server can answer.
 
         Raises:
-            Unavailable: no model is loaded, or records cannot be written.
+            Unavailable: no model is loaded, a predicting process is missing, or the server
+                is stopping.
         """
+        self.crew.check()
         if not self.registry.loaded():
             refused = "; ".join(self.registry.refused.values())
             raise Unavailable(
@@ -84,6 +92,7 @@ class Serving:
 
     def close(self) -> None:
         """Finish what runs, then close the record store."""
+        self.crew.leave()
         if self._following:
             self._following.cancel()
         self.predictor.close()
@@ -115,4 +124,5 @@ def open_serving(settings: Settings, explainer: ExplainerProxy) -> Serving:
         predictor=Predictor(recorder, settings),
         explain_queue=ExplainQueue(explainer, settings.explain_queue, settings.explain_timeout_s),
         keyring=Keyring(settings.keys_file, settings.access),
+        crew=Crew(settings.root, os.getppid(), settings.workers),
     )

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     record_predictions: bool = Field(
         True, description="Whether predictions are recorded; explanations and loads always are."
     )
+    drain_s: float = Field(
+        0.0, ge=0, le=600, description="Seconds of saying 'not ready' before a stop begins."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line written."
     )
@@ -129,6 +132,7 @@ class Settings(BaseSettings):
         values["GLASSLINE_HOME"] = str(self.root)
         values["BENTOML_HOME"] = str(self.bentoml_home)
         values["BENTOML_DO_NOT_TRACK"] = "True"
+        values["ORT_DISABLE_TELEMETRY"] = "1"
         return values
 
 

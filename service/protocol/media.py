@@ -33,6 +33,10 @@ _UPRIGHT: Final = {
 }
 
 
+#: Pixels that stretching may hold in between; a constant, for no setting may change a tensor.
+_TALL = 40_000_000
+
+
 def content_types(manifest: Manifest) -> tuple[str, ...]:
     """Media types of bare bodies that the manifest can decode; empty when it has no media."""
     return ("image/png", "image/jpeg") if manifest.media is not None else ()
@@ -60,7 +64,7 @@ def decode_image(body: bytes, media: ImageMedia, max_pixels: int) -> NDArray[np.
     try:
         image.load()
         depth = body[24] if image.format == "PNG" else 8  # IHDR is the first chunk
-        picture = _fitted(_coloured(_upright(image), depth, media.color), media, max_pixels)
+        picture = _fitted(_coloured(_upright(image), depth, media.color), media)
     except MemoryError:
         raise
     except Exception as error:  # PIL's decoders raise whatever their bytes lead them to
@@ -176,7 +180,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     return paper
 
 
-def _fitted(image: Image.Image, media: ImageMedia, max_pixels: int) -> Image.Image:
+def _fitted(image: Image.Image, media: ImageMedia) -> Image.Image:
     width, height = media.width, media.height
     if image.size == (width, height):
         return image
@@ -186,7 +190,7 @@ def _fitted(image: Image.Image, media: ImageMedia, max_pixels: int) -> Image.Ima
         # ever holding the long side, which a 1 x 40,000,000 picture would make huge.
         scale = max(width / image.width, height / image.height)
         box = _centre_box(image.size, width / scale, height / scale)
-    elif width * image.height > max_pixels:
+    elif width * image.height > _TALL:
         # PIL resizes the rows first: of a narrow, endless picture that alone is a bomb.
         image = image.resize((image.width, height), Image.Resampling.BILINEAR)
         box = (0.0, 0.0, float(image.width), float(height))

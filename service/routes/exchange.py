@@ -30,7 +30,8 @@ class Exchange:
     """One request and its one response."""
 
     __slots__ = (
-        "_send", "headers", "method", "model", "path", "receive", "request_id", "scope", "status",
+        "_send", "closing", "headers", "method", "model", "path", "receive", "request_id",
+        "scope", "status",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,6 +42,8 @@ class Exchange:
         #: of the response, once it has begun; 0 before
         self.status = 0
         self.request_id = ""
+        #: whether the connection ends with this response
+        self.closing = False
         #: name and version, once the request was found to be about a known model
         self.model: tuple[str, str] | None = None
         self.receive = receive
@@ -151,6 +154,8 @@ class Exchange:
             (b"content-length", str(len(body)).encode("ascii")),
             (b"x-request-id", self.request_id.encode("latin-1")),
         ]
+        if self.closing:
+            raw.append((b"connection", b"close"))
         if headers:
             raw += [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
@@ -174,5 +179,5 @@ class Exchange:
     ) -> None:
         """Send the protocol's error object."""
         if status in (408, 413):
-            headers = {**(headers or {}), "connection": "close"}
+            self.closing = True
         await self.send(status, error_body(message), JSON, headers)

@@ -50,6 +50,7 @@ class Site:
         """Answer one request; errors of the tree become responses here."""
         route = hot_route(exchange.path)
         label: Label = (route.template if route else "-", None)
+        exchange.closing = self._serving.draining
         self._in_flight += 1
         try:
             self._check_limits(exchange)
