@@ -24,6 +24,7 @@ from prometheus_client import (
     values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import MultiProcessValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,6 +39,13 @@ _DIRECTORY = (
 )
 if _DIRECTORY:
     _DIRECTORY.mkdir(parents=True, exist_ok=True)  # the first metric opens a file there
+    # The client asks the kernel for the process id at every increment, eleven times a request,
+    # and where system calls are dear that costs more than a small model. It changes by fork alone.
+    _process = [os.getpid()]
+    os.register_at_fork(after_in_child=lambda: _process.__setitem__(0, os.getpid()))
+    values.ValueClass = MultiProcessValue(  # type: ignore[no-untyped-call]
+        process_identifier=lambda: _process[0]
+    )
 
 PREDICT_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
