@@ -26,7 +26,7 @@ from service.manifest import (
     Tensor,
 )
 from service.store import ModelStore, StoredModel, sha256_of
-from service.tasks import classify
+from service.tasks.classify import Classifier
 from training import parity
 from training.card import card_of
 from training.export import export
@@ -102,7 +102,7 @@ def evaluate(model: StoredModel, candidate: Candidate) -> dict[str, float]:
     right = 0
     for rows in np.array_split(np.flatnonzero(known), 1 + int(known.sum()) // 64):
         outputs = session.run({candidate.media.input: candidate.images[rows]})
-        answers = classify.answer(model.manifest, outputs)["label"]
+        answers = Classifier(model.manifest).answer(outputs)["label"]
         wanted = [candidate.labels[index] for index in candidate.truth[rows]]
         right += sum(got == want for got, want in zip(answers, wanted, strict=True))
     rate, rows_scored = candidate.measured

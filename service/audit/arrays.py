@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,16 @@ def encode_array(array: NDArray[Any]) -> bytes:
     """An array as .npy bytes (NEP 1); text arrays as fixed-width Unicode, never pickled."""
     if array.dtype.kind == "O":
         array = array.astype(np.str_)
+    array = np.ascontiguousarray(array)
+    return _npy_header(array.dtype.str, array.shape) + array.tobytes()
+
+
+@lru_cache(maxsize=256)
+def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
+    """The same for every input of a model, and dearer to make than to copy the array."""
     buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, header)
     return buffer.getvalue()
 
 

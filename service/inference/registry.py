@@ -26,7 +26,7 @@ from service.manifest import Manifest
 from service.metrics import ModelMetrics
 from service.settings import Settings
 from service.store import ModelStore, StoredModel
-from service.tasks import classify
+from service.tasks.classify import Classifier
 
 #: A session keeps its weights once in the file's form and once as it runs them, and arenas.
 _MEMORY_FACTOR, _MEMORY_FLOOR = 2, 8 * 1024 * 1024
@@ -43,6 +43,7 @@ class LoadedModel:
     session: Session
     metrics: ModelMetrics
     recorded: RecordedModel
+    task: Classifier
     load_seconds: float
 
     @property
@@ -62,11 +63,11 @@ class LoadedModel:
 
     def answer(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Graph outputs and what the task makes of them."""
-        return classify.answer(self.manifest, outputs)
+        return self.task.answer(outputs)
 
     def scores(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """(n, n_targets) array that explanations explain."""
-        return classify.scores(self.manifest, outputs)
+        return self.task.scores(outputs)
 
 
 class Registry:
@@ -220,7 +221,9 @@ class Registry:
         recorded = RecordedModel.of(
             stored.manifest, session.runtime_version, session.provider, session.threads
         )
-        model = LoadedModel(stored, session, metrics, recorded, seconds)
+        model = LoadedModel(
+            stored, session, metrics, recorded, Classifier(stored.manifest), seconds
+        )
         if self._on_load:
             self._on_load(model)
         return model

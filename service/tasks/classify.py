@@ -11,26 +11,34 @@ from numpy.typing import NDArray
 from service.manifest import Manifest
 
 
-def answer(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Add the verdict to a classifier's outputs.
+class Classifier:
+    """The classification task of one model.
 
     Args:
         manifest: its first output holds class probabilities (n, n_labels), in [0, 1].
-        outputs: the graph's outputs by name.
-
-    Returns:
-        The graph's outputs, then `label` (n,) BYTES, the label with the highest
-        probability (the first of equals), and `confidence` (n,) FP32, that probability.
     """
-    probabilities = outputs[manifest.outputs[0].name]
-    best = probabilities.argmax(axis=-1)
-    labels = np.empty(len(best), dtype=object)
-    for row, index in enumerate(best):
-        labels[row] = manifest.labels[index]
-    confidence = probabilities[np.arange(len(best)), best].astype(np.float32)
-    return {**outputs, "label": labels, "confidence": confidence}
 
+    __slots__ = ("_labels", "_output")
 
-def scores(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """What an explanation explains: (n, n_labels) class probabilities, in [0, 1]."""
-    return outputs[manifest.outputs[0].name]
+    def __init__(self, manifest: Manifest) -> None:
+        self._output = manifest.outputs[0].name
+        self._labels = np.array(manifest.labels, dtype=object)
+
+    def answer(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Add the verdict to the graph's outputs.
+
+        Args:
+            outputs: the graph's outputs by name.
+
+        Returns:
+            The graph's outputs, then `label` (n,) BYTES, the label with the highest
+            probability (the first of equals), and `confidence` (n,) FP32, that probability.
+        """
+        probabilities = outputs[self._output]
+        best = probabilities.argmax(axis=-1)
+        confidence = probabilities.max(axis=-1).astype(np.float32, copy=False)
+        return {**outputs, "label": self._labels[best], "confidence": confidence}
+
+    def scores(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """What an explanation explains: (n, n_labels) class probabilities, in [0, 1]."""
+        return outputs[self._output]

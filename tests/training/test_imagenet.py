@@ -13,7 +13,7 @@ from skimage import data as photographs
 from service.inference.session import Session
 from service.protocol.media import decode_image, encode_png
 from service.store import ModelStore, StoredModel
-from service.tasks import classify
+from service.tasks.classify import Classifier
 from training import imagenet
 
 
@@ -34,7 +34,7 @@ def test_photographs_are_named_right(
     body = encode_png(getattr(photographs, photograph)().transpose(2, 0, 1))
     image = decode_image(body, imagenet.MEDIA, 2**24)
     outputs = Session(stored).run({"image": image})
-    answer = classify.answer(stored.manifest, outputs)
+    answer = Classifier(stored.manifest).answer(outputs)
     assert answer["label"][0] == label
     assert answer["confidence"][0] > confidence
 
