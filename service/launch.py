@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import FrameType
@@ -23,6 +24,7 @@ from service.store import ModelStore, StoredModel
 
 SERVICE = "service.app:Glassline"
 START_SECONDS = 120
+LONGEST_TEMPORARY = 50
 
 
 def serve(settings: Settings, console: Console) -> int:
@@ -41,6 +43,9 @@ def serve(settings: Settings, console: Console) -> int:
         sys.executable, "-m", "bentoml", "serve", SERVICE,
         "--host", settings.host, "--port", str(settings.port),
     ]  # fmt: skip
+    # A Unix socket's path has at most 107 bytes, and BentoML puts some in the temporary folder.
+    if len(tempfile.gettempdir()) > LONGEST_TEMPORARY and Path("/tmp").is_dir():
+        os.environ["TMPDIR"] = "/tmp"
     # BentoML takes this variable, which its images set, as a reason not to restart dead workers.
     inherited = {k: v for k, v in os.environ.items() if k != "BENTOML_CONTAINERIZED"}
     server = subprocess.Popen(command, env={**inherited, **settings.environment()})

@@ -113,8 +113,8 @@ class Settings(BaseSettings):
 
     @property
     def bentoml_home(self) -> Path:
-        """BentoML's own folder, one for each home so that servers do not share it."""
-        return self.root / "bentoml"
+        """BentoML's own folder, one a server: at its start BentoML empties what it finds there."""
+        return self.root / "run" / f"bentoml-{self.port}"
 
     @property
     def keys_file(self) -> Path:

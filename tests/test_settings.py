@@ -71,4 +71,4 @@ def test_a_child_process_sees_the_same_settings(
         monkeypatch.setenv(name, value)
     settings.load.cache_clear()
     assert settings.load() == parent.model_copy(update={"home": tmp_path})
-    assert parent.environment()["BENTOML_HOME"] == str(tmp_path / "bentoml")
+    assert parent.environment()["BENTOML_HOME"] == str(tmp_path / "run" / "bentoml-3000")

@@ -93,6 +93,8 @@ def test_stopping_by_hand_says_that_nothing_was_released(tmp_path: Path) -> None
         text=True,
         env={"GLASSLINE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
         cwd=Path(__file__).parents[2],
+        # A shell that runs the tests in its background has all below it ignore Ctrl+C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert training.stdout
     assert "epoch 4/40" in training.stdout.readline()
