@@ -79,6 +79,20 @@ _BODY = {
         "application/json": {"schema": _INFER_REQUEST},
         "image/png": _PICTURE,
         "image/jpeg": _PICTURE,
+        "application/octet-stream": _PICTURE,
+    },
+}
+_V1 = {
+    "type": "object",
+    "required": ["instances"],
+    "properties": {
+        "instances": {
+            "type": "array",
+            "items": {},
+            "minItems": 1,
+            "description": "Values of the only input, or objects of input name to value.",
+        },
+        "parameters": {"type": "object"},
     },
 }
 _RECORD_ID = {
@@ -144,6 +158,14 @@ def hot_paths() -> dict[str, Any]:
             explanations,
             parameters=_model_parameters(versioned) + _explain_query(),
             requestBody=_BODY,
+        )
+    for action in ("predict", "explain"):
+        paths[f"/v1/models/{{model}}:{action}"] = _operation(
+            f"{action.capitalize()} in KServe's V1 form",
+            "kserve v1",
+            {"application/json": {"schema": {"type": "object"}}},
+            parameters=_model_parameters(versioned=False),
+            requestBody={"required": True, "content": {"application/json": {"schema": _V1}}},
         )
     paths["/v2/records/{id}/explain"] = _operation(
         "Explain a prediction that was recorded earlier",
