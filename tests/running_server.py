@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +30,12 @@ def glassline(*arguments: str, home: Path, **environment: str) -> subprocess.Com
         timeout=300,
         check=False,
     )
+
+
+def program(name: str) -> str | None:
+    """Path of an installed program: beside this interpreter first, then on PATH."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which(name, path=os.pathsep.join((beside, os.environ.get("PATH", ""))))
 
 
 def free_port() -> int:

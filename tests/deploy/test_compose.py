@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tomllib
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import yaml
 
 from service.settings import Settings
-from tests.running_server import REPOSITORY
+from tests.running_server import REPOSITORY, program
 
 DEPLOY = REPOSITORY / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -104,8 +103,9 @@ def test_prometheus_is_told_what_is_demanded_of_the_server() -> None:
 
 def compose(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Compose, which needs no daemon to read its files."""
-    for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]):
+    for name, *rest in (["docker", "compose"], ["docker-compose"]):
+        if found := program(name):
+            command = [found, *rest]
             known = subprocess.run([*command, "version"], capture_output=True, check=False)
             if known.returncode == 0:
                 break

