@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from typing import TYPE_CHECKING
 
-import uuid_utils
-
 from service import metrics
 from service.routes.exchange import ClientGone, Exchange
+from service.routes.headers import request_id
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from service.serving import Serving
 
 _log = logging.getLogger("glassline.http")
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class Application:
@@ -49,7 +46,7 @@ class Application:
             return
         start = time.perf_counter()
         exchange = Exchange(scope, receive, send)
-        exchange.request_id = _request_id(exchange.headers)
+        exchange.request_id = request_id(exchange.headers)
         label: Label = ("-", None)
         try:
             if self._site is None:
@@ -74,11 +71,3 @@ class Application:
             await exchange.send_error(500, message)
         except Exception:
             _log.exception("request %s: the failure could not be sent", exchange.request_id)
-
-
-def _request_id(headers: dict[bytes, bytes]) -> str:
-    """The caller's `X-Request-Id` if it is one printable word, else a new one."""
-    given = headers.get(b"x-request-id")
-    if given is not None and _REQUEST_ID.fullmatch(word := given.decode("latin-1")):
-        return word
-    return str(uuid_utils.uuid7())

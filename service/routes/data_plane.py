@@ -11,12 +11,15 @@ import orjson
 from service.audit.recorder import RequestContext
 from service.errors import InvalidParameter, MalformedBody
 from service.explain.parameters import ExplainParameters, parse
+from service.inference.predictor import Prediction
 from service.inference.registry import LoadedModel
 from service.protocol import binary_codec, json_codec
 from service.protocol.compression import ENCODINGS, SMALLEST, deflated
+from service.protocol.request import InferRequest
 from service.routes.bodies import BINARY_HEADER, OCTETS, infer_request, plain_body
-from service.routes.exchange import JSON, Exchange
+from service.routes.exchange import Exchange
 from service.routes.negotiation import EXPLANATION_TYPES, preferred, preferred_encoding
+from service.routes.reply import JSON, Reply
 from service.serving import Serving
 
 RECORD_HEADER = "glassline-record-id"
@@ -38,19 +41,7 @@ class DataPlane:
         request = await infer_request(exchange, model, self._settings)
         record = self._settings.record_predictions
         prediction = await self._serving.predictor.predict(model, request, context, record=record)
-        start = time.perf_counter()
-        headers, parameters = record_said(prediction.record_id)
-        answer = (model.manifest, prediction.outputs, request, parameters)
-        if request.binary:
-            body, json_size = binary_codec.encode(*answer)
-            headers[BINARY_HEADER] = str(json_size)
-            media_type = OCTETS
-        else:
-            body, media_type = json_codec.encode(*answer), JSON
-        if len(body) >= SMALLEST:
-            body = _compressed(exchange, body, headers)
-        model.metrics.postprocess(time.perf_counter() - start)
-        await exchange.send(200, body, media_type, headers)
+        await exchange.reply(encoded(exchange.headers, model, request, prediction))
 
     async def explain(
         self, exchange: Exchange, model: LoadedModel, context: RequestContext
@@ -113,9 +104,41 @@ def record_said(record_id: str | None) -> tuple[dict[str, str], dict[str, str]]:
     return {RECORD_HEADER: record_id}, {"record_id": record_id}
 
 
-def _compressed(exchange: Exchange, body: bytes, headers: dict[str, str]) -> bytes:
+def encoded(
+    asked: Mapping[bytes, bytes], model: LoadedModel, request: InferRequest, prediction: Prediction
+) -> Reply:
+    """The answer to `infer` in the form that was asked for.
+
+    Args:
+        asked: the request's headers, names in lower case.
+        model: the model that answered.
+        request: what it was asked.
+        prediction: what it answered.
+
+    Raises:
+        TensorMismatch: an output cannot go in the form asked for.
+    """
+    start = time.perf_counter()
+    headers, parameters = record_said(prediction.record_id)
+    if request.binary:
+        body, json_size = binary_codec.encode(
+            model.manifest, prediction.outputs, request, parameters
+        )
+        headers[BINARY_HEADER] = str(json_size)
+        media_type = OCTETS
+    else:
+        body = json_codec.encode(model.manifest, prediction.outputs, request, parameters)
+        media_type = JSON
+    if len(body) >= SMALLEST:
+        body = _compressed(asked, body, headers)
+    model.metrics.postprocess(time.perf_counter() - start)
+    return Reply(body, media_type, headers)
+
+
+def _compressed(asked: Mapping[bytes, bytes], body: bytes, headers: dict[str, str]) -> bytes:
     """The body as the client takes it; says so in `headers`."""
-    encoding = preferred_encoding(exchange.header(b"accept-encoding"), ENCODINGS)
+    given = asked.get(b"accept-encoding", b"").decode("latin-1")
+    encoding = preferred_encoding(given, ENCODINGS)
     if encoding is None:
         return body
     headers["content-encoding"] = encoding

@@ -10,12 +10,12 @@ from urllib.parse import parse_qsl
 import orjson
 
 from service.errors import InvalidParameter, SlowBody, TooLarge
+from service.routes.reply import JSON, Reply
 from service.routes.status import error_body
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-JSON = "application/json"
 #: A client that has begun to send a body too large may read our answer only once it has
 #: sent all of it; so much is read and thrown away, for so long, before we hang up.
 DRAIN_BYTES = 256 * 1024 * 1024
@@ -161,6 +161,12 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
         await self._send({"type": "http.response.body", "body": body})
 
+    async def reply(self, reply: Reply) -> None:
+        """Send a reply; one that refuses the body ends the connection."""
+        if reply.status in (408, 413):
+            self.closing = True
+        await self.send(reply.status, reply.body, reply.media_type, reply.headers)
+
     async def forward(self, message: Message) -> None:
         """Send a raw ASGI message of another application, with the request id on it."""
         if message["type"] == "http.response.start":
@@ -178,6 +184,4 @@ class Exchange:
         self, status: int, message: str, headers: Mapping[str, str] | None = None
     ) -> None:
         """Send the protocol's error object."""
-        if status in (408, 413):
-            self.closing = True
         await self.send(status, error_body(message), JSON, headers)

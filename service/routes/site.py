@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from service import metrics
 from service.access import Scope as AccessScope
 from service.audit.recorder import RequestContext
-from service.errors import GlasslineError, Overloaded, TooManyHeaders, Unavailable
+from service.errors import GlasslineError
 from service.routes.control import control_app
 from service.routes.data_plane import DataPlane
 from service.routes.exchange import Exchange
+from service.routes.gate import Gate
+from service.routes.headers import trace_id
 from service.routes.kserve_v1 import KServeV1
 from service.routes.paths import HotRoute, hot_route, scope_of
-from service.routes.status import error_headers, status_of
+from service.routes.status import refused
 from service.serving import Serving
 
 if TYPE_CHECKING:
     from starlette.types import Message
 
-_log = logging.getLogger("glassline.http")
 #: What a request turned out to be: its route template, and its model if that is a known one.
 Label = tuple[str, tuple[str, str] | None]
 
@@ -34,11 +33,10 @@ class Site:
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
-        self._settings = serving.settings
+        self.gate = Gate(serving)
         self._plane = DataPlane(serving)
         self._v1 = KServeV1(serving, self._plane)
         self._control = control_app(serving)
-        self._in_flight = 0
         self._handlers = {
             "infer": self._plane.infer,
             "explain": self._plane.explain,
@@ -51,9 +49,9 @@ class Site:
         route = hot_route(exchange.path)
         label: Label = (route.template if route else "-", None)
         exchange.closing = self._serving.draining
-        self._in_flight += 1
+        self.gate.in_flight += 1
         try:
-            self._check_limits(exchange)
+            self.gate.check_limits(len(exchange.scope["headers"]), exchange.path)
             if route and exchange.method != "POST":
                 message = f"{exchange.method} is not allowed here; send a POST. See GET /docs."
                 await exchange.send_error(405, message, {"allow": "POST"})
@@ -66,47 +64,20 @@ class Site:
             else:
                 label = await self._hot(exchange, route, caller)
         except GlasslineError as error:
-            await self._refuse(exchange, error)
+            await exchange.reply(refused(error))
         finally:
-            self._in_flight -= 1
+            self.gate.in_flight -= 1
         return (label[0], exchange.model)
 
     async def _hot(self, exchange: Exchange, route: HotRoute, caller: str) -> Label:
         model = await self._serving.model(route.subject, route.version)
         exchange.model = (model.manifest.name, model.manifest.version)
-        context = RequestContext(exchange.request_id, caller, _trace_id(exchange))
+        context = RequestContext(exchange.request_id, caller, trace_id(exchange.headers))
         await self._handlers[route.action](exchange, model, context)
         return (route.template, exchange.model)
 
-    def _check_limits(self, exchange: Exchange) -> None:
-        count = len(exchange.scope["headers"])
-        if count > self._settings.max_headers:
-            raise TooManyHeaders(
-                f"request headers: got {count} fields, at most {self._settings.max_headers} are "
-                "accepted. Send fewer, or raise GLASSLINE_MAX_HEADERS."
-            )
-        if self._in_flight > self._settings.max_concurrency and scope_of(exchange.path):
-            raise Overloaded(
-                f"{self._settings.max_concurrency} requests are in flight. Try again, or raise "
-                "GLASSLINE_MAX_CONCURRENCY or GLASSLINE_WORKERS."
-            )
-
     def _caller(self, exchange: Exchange, scope: AccessScope) -> str:
-        client = exchange.scope.get("client")
-        address = str(client[0]) if client else "local"
-        authorization = exchange.header(b"authorization")
-        if authorization[:7].lower() == "bearer ":
-            presented: str | None = authorization[7:].strip()
-        else:
-            presented = exchange.header(b"x-api-key") or None
-        return self._serving.keyring.caller(presented, scope, address)
-
-    async def _refuse(self, exchange: Exchange, error: GlasslineError) -> None:
-        status = status_of(error)
-        if status >= 500 and not isinstance(error, Unavailable):
-            _log.error("unmapped error %s: %s", type(error).__name__, error)
-        metrics.REQUESTS_REFUSED.labels(type(error).__name__).inc()
-        await exchange.send_error(status, str(error), error_headers(error))
+        return self.gate.caller(exchange.headers, exchange.scope.get("client"), scope)
 
     async def _controlled(self, exchange: Exchange) -> str:
         scope = scope_of(exchange.path)
@@ -120,12 +91,3 @@ class Site:
 
         await self._control(exchange.scope, exchange.receive, observed)
         return str(getattr(exchange.scope.get("route"), "path", "-"))
-
-
-def _trace_id(exchange: Exchange) -> str | None:
-    """The trace id of a W3C `traceparent` header, when it is one."""
-    given = exchange.headers.get(b"traceparent")
-    if given is None:
-        return None
-    parts = given.decode("latin-1").split("-")
-    return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else None

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import orjson
 
-from service import errors
+from service import errors, metrics
+from service.routes.reply import Reply
+
+_log = logging.getLogger("glassline.http")
 
 #: The first class that an error is an instance of decides: special before general.
 STATUS: tuple[tuple[type[errors.GlasslineError], int], ...] = (
@@ -43,3 +48,12 @@ def error_headers(error: errors.GlasslineError) -> dict[str, str]:
 def error_body(message: str) -> bytes:
     """The Open Inference Protocol's error object."""
     return orjson.dumps({"error": message})
+
+
+def refused(error: errors.GlasslineError) -> Reply:
+    """The reply that an error becomes; counts it, and logs what no caller can cause."""
+    status = status_of(error)
+    if status >= 500 and not isinstance(error, (errors.Unavailable, errors.DeadlineExceeded)):
+        _log.error("unmapped error %s: %s", type(error).__name__, error)
+    metrics.REQUESTS_REFUSED.labels(type(error).__name__).inc()
+    return Reply(error_body(str(error)), headers=error_headers(error), status=status)
