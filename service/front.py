@@ -13,7 +13,10 @@ import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import uvicorn.config
 from bentoml import Service
+
+from service import wire
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -45,8 +48,22 @@ class FrontedService(Service[T]):  # type: ignore[misc] # BentoML exports it laz
             )
             return inner  # type: ignore[no-any-return]
         mounted: ASGIApp = self.mount_apps[0][0]
+        _register_lane(mounted)
 
         async def front(scope: Scope, receive: Receive, send: Send) -> None:
             await (mounted if scope["type"] == "http" else inner)(scope, receive, send)
 
         return front
+
+
+def _register_lane(mounted: Any) -> None:
+    """Have uvicorn's automatic choice of an HTTP protocol be ours, with `mounted.lane` in it."""
+    if not version("uvicorn").startswith(wire.SUPPORTED):
+        _log.warning(
+            "uvicorn %s is not the %sx that the fast lane is tested with; serving without it.",
+            version("uvicorn"),
+            wire.SUPPORTED,
+        )
+        return
+    wire.lane = getattr(mounted, "lane", None)
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = "service.wire:WireProtocol"

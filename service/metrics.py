@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,11 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import MultiProcessValue
 
+from service import tally
+from service.tally import moment, observer
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from prometheus_client.samples import Sample
 
@@ -169,21 +173,24 @@ class ModelMetrics:
     """
 
     __slots__ = (
-        "_explain", "_labels", "_last", "_load", "_postprocess", "_predict", "_preprocess",
-        "_queue", "_r2", "_rows", "_samples", "waiting",
+        "_explain", "_labels", "_last", "_load", "_predict", "_r2", "_rows", "_samples",
+        "postprocess", "preprocess", "queued", "waiting",
     )  # fmt: skip
 
     def __init__(self, model: str, version: str) -> None:
         self._labels = (model, version)
-        self._preprocess = PREPROCESS.labels(model, version)
-        self._queue = QUEUE.labels(model, version)
-        self._predict = PREDICT.labels(model, version)
-        self._last = LAST_INFERENCE.labels(model, version)
+        #: seconds to decode a request body
+        self.preprocess = observer(PREPROCESS.labels(model, version))
+        #: seconds that a request waited before its batch ran
+        self.queued = observer(QUEUE.labels(model, version))
+        #: seconds to encode an answer
+        self.postprocess = observer(POSTPROCESS.labels(model, version))
+        self._predict = observer(PREDICT.labels(model, version))
+        self._rows = observer(BATCH_ROWS.labels(model, version))
+        self._last = moment(LAST_INFERENCE.labels(model, version))
         #: gauge of requests in this model's queue
         self.waiting = REQUESTS_WAITING.labels(model, version)
-        self._postprocess = POSTPROCESS.labels(model, version)
         self._explain = EXPLAIN.labels(model, version)
-        self._rows = BATCH_ROWS.labels(model, version)
         self._samples = EXPLANATION_SAMPLES.labels(model, version)
         self._r2 = EXPLANATION_R2.labels(model, version)
         self._load = MODEL_LOAD.labels(model, version)
@@ -193,23 +200,11 @@ class ModelMetrics:
         self._load.observe(seconds)
         MODEL_PROVIDER.labels(*self._labels, provider).set(1)
 
-    def preprocess(self, seconds: float) -> None:
-        """A request body was decoded."""
-        self._preprocess.observe(seconds)
-
     def predict(self, seconds: float, rows: int) -> None:
         """The graph ran once on so many rows."""
-        self._predict.observe(seconds)
-        self._rows.observe(rows)
-        self._last.set(time.time())
-
-    def queued(self, seconds: float) -> None:
-        """A request waited so long before its batch ran."""
-        self._queue.observe(seconds)
-
-    def postprocess(self, seconds: float) -> None:
-        """An answer was encoded."""
-        self._postprocess.observe(seconds)
+        self._predict(seconds)
+        self._rows(rows)
+        self._last.seconds = time.time()
 
     def explained(self, seconds: float, samples: int, r2: Sequence[float]) -> None:
         """An explanation was made from so many samples, with an R² for each label."""
@@ -217,6 +212,10 @@ class ModelMetrics:
         self._samples.observe(samples)
         for value in r2:
             self._r2.observe(value)
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_durations: dict[tuple[str, str, int, tuple[str, str] | None], Callable[[float], None]] = {}
 
 
 def observe_request(
@@ -231,9 +230,25 @@ def observe_request(
         seconds: its duration.
         model: name and version when the route has a known one.
     """
-    known = method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") else "-"
-    name, version = model or ("-", "-")
-    REQUEST_DURATION.labels(known, route, str(status), name, version).observe(seconds)
+    key = (method if method in _METHODS else "-", route, status, model)
+    duration = _durations.get(key)
+    if duration is None:
+        name, version = model or ("-", "-")
+        child = REQUEST_DURATION.labels(key[0], route, str(status), name, version)
+        duration = _durations[key] = observer(child)
+    duration(seconds)
+
+
+@cache
+def audit_append(kind: str) -> Callable[[float], None]:
+    """Takes the seconds from handing in a record of this kind until it was durable."""
+    return observer(AUDIT_APPEND.labels(kind))
+
+
+@cache
+def audit_group() -> Callable[[float], None]:
+    """Takes the records that one commit made durable."""
+    return observer(AUDIT_GROUP)
 
 
 def exposition() -> tuple[bytes, str]:
@@ -248,6 +263,7 @@ def samples() -> Iterator[Sample]:
 
 
 def _merged() -> CollectorRegistry:
+    tally.flush()
     if _DIRECTORY is None:
         return REGISTRY
     _reap(_DIRECTORY)

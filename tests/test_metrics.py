@@ -17,13 +17,14 @@ from service import metrics
 from tests.running_server import REPOSITORY
 
 WORKER = """
-import sys
-from service import metrics
+import sys, time
+from service import metrics, tally
 model = metrics.ModelMetrics("m", "1")
 for _ in range(int(sys.argv[1])):
     model.predict(0.002, 4)
 metrics.EXPLANATIONS_WAITING.inc(int(sys.argv[1]))
 metrics.EXPLANATIONS.labels("done").inc(int(sys.argv[1]))
+time.sleep(2 * tally.FLUSH_SECONDS)  # what waits longer than that has been handed over
 print("done", flush=True)
 sys.stdin.read()
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.metadata
 import os
@@ -33,7 +34,7 @@ NPY = "application/x-npy"
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestContext:
     """Who asked, and under which ids; it goes into the record."""
 
@@ -92,17 +93,19 @@ class Recorder:
             "pid": os.getpid(),
         }
 
-    async def prediction(
+    def prediction(
         self,
         model: RecordedModel,
         inputs: Mapping[str, NDArray[Any]],
         outputs: Mapping[str, NDArray[Any]],
         context: RequestContext,
-    ) -> str:
-        """Record a prediction; returns its id once it is durable.
+    ) -> tuple[str, asyncio.Future[None]]:
+        """Record a prediction; returns its id, and a future that is done once it is durable.
+
+        Nobody may be told before: the future raises Unavailable where it could not be.
 
         Raises:
-            Unavailable: it could not be made durable.
+            Unavailable: the writer is closed.
             Overloaded: too many records wait.
         """
         record_id = new_id()
@@ -122,8 +125,7 @@ class Recorder:
         }
         payloads = tuple(Payload(n, NPY, encode_array(a)) for n, a in inputs.items())
         record = build("prediction", record_id, context.started_at, content, columns, payloads)
-        await self._writer.append_async(record)
-        return record_id
+        return record_id, self._writer.submit(record)
 
     def explanation(
         self,

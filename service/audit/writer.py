@@ -65,16 +65,18 @@ class RecordWriter:
         self._admit(record, done)
         return done
 
-    async def append_async(self, record: Record) -> None:
-        """Wait until the record is on disk; a caller that is cancelled leaves it to be written.
+    def submit(self, record: Record) -> asyncio.Future[None]:
+        """Hand a record in from an event loop; the future is done once the record is on disk.
+
+        Cancelling it leaves the record to be written.
 
         Raises:
             Overloaded: too many records wait.
-            Unavailable: the writer is closed, or the store failed.
+            Unavailable: the writer is closed; the future raises it when the store fails.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._admit(record, done)
-        await done
+        return done
 
     def close(self) -> None:
         """Write what waits, then stop."""
@@ -194,6 +196,6 @@ def _settle(entries: list[_Entry], reason: str | None) -> None:
 
 def _observe(group: list[_Entry]) -> None:
     now = time.perf_counter()
-    metrics.AUDIT_GROUP.observe(len(group))
+    metrics.audit_group()(len(group))
     for entry in group:
-        metrics.AUDIT_APPEND.labels(entry.record.kind).observe(now - entry.since)
+        metrics.audit_append(entry.record.kind)(now - entry.since)

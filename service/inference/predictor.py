@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 INLINE_SECONDS = 0.002
 
 
-@dataclass(frozen=True, slots=True)
+def is_quick(model: LoadedModel, rows: int = 1) -> bool:
+    """Whether the model's graph may run on the event loop for so many rows."""
+    return model.session.row_seconds * rows < INLINE_SECONDS
+
+
+@dataclass(slots=True)
 class Prediction:
     """An answer, and the id of its record if it has one."""
 
@@ -69,17 +74,37 @@ class Predictor:
             DeadlineExceeded: not done within the time budget.
             Unavailable: the record could not be written; no record, no answer.
         """
-        if model.session.row_seconds * request.rows < INLINE_SECONDS:
-            raw = self._run(model, request.inputs)
+        if is_quick(model, request.rows):
+            outputs = self.predict_now(model, request)
         else:
-            raw = await self._queued(model, request)
-        outputs = model.answer(raw)
+            outputs = model.answer(await self._queued(model, request))
         if not record:
             return Prediction(None, outputs)
-        record_id = await self._recorder.prediction(
-            model.recorded, request.inputs, outputs, context
-        )
+        record_id, durable = self.record(model, request, outputs, context)
+        await durable
         return Prediction(record_id, outputs)
+
+    def predict_now(self, model: LoadedModel, request: InferRequest) -> dict[str, NDArray[Any]]:
+        """Run a quick model on a validated request, here and now.
+
+        Raises:
+            InvalidRequest: the graph refuses these values.
+        """
+        return model.answer(self._run(model, request.inputs))
+
+    def record(
+        self,
+        model: LoadedModel,
+        request: InferRequest,
+        outputs: Mapping[str, NDArray[Any]],
+        context: RequestContext,
+    ) -> tuple[str, asyncio.Future[None]]:
+        """Record an answer; its id, and a future that is done once it is durable.
+
+        Raises:
+            Overloaded, Unavailable: see `Recorder.prediction`.
+        """
+        return self._recorder.prediction(model.recorded, request.inputs, outputs, context)
 
     async def _queued(self, model: LoadedModel, request: InferRequest) -> dict[str, NDArray[Any]]:
         budget = self._settings.predict_timeout_s
@@ -112,8 +137,9 @@ class Predictor:
     def _run(model: LoadedModel, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         start = time.perf_counter()
         outputs = model.predict(inputs)
+        seconds = time.perf_counter() - start
         rows = len(next(iter(inputs.values())))
-        model.metrics.predict(time.perf_counter() - start, rows)
+        model.metrics.predict(seconds, rows)
         return outputs
 
     def forget(self, model: LoadedModel) -> None:

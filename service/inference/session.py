@@ -94,7 +94,7 @@ class Session:
             InvalidRequest: the graph refuses these values, an index out of range say.
         """
         try:
-            values = self._ort.run(None, inputs)
+            values = self._ort.run(self.output_names, inputs)
         except Exception as error:  # ONNX Runtime's exceptions share no public base
             raise InvalidRequest(
                 f"{self.reference}: the graph refuses these inputs: {error}"

@@ -6,7 +6,7 @@ pays for a neighbour's mistake.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -16,9 +16,13 @@ from service.errors import TensorMismatch, TooLarge
 from service.manifest import Manifest, Tensor
 from service.protocol.datatypes import BINARY_ONLY, DTYPES
 from service.protocol.metadata import task_outputs
+from service.protocol.request import InferRequest
 
 #: Signatures kept; a server holds few models at a time, and each entry pins its manifest.
 _KEPT: Final = 256
+#: Headers known again for each model, and the length in bytes beyond which none is.
+_FORMS: Final = 64
+_LONGEST_FORM: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,27 @@ class Slot:
         )
 
 
+class Form:
+    """What a JSON header says before binary tensors, once it was found to be right.
+
+    A client that asks again and again sends the same header every time.
+
+    Args:
+        parts: of each input in the order of its bytes: what it is, its shape, its size in bytes.
+        request: the first request with this header.
+    """
+
+    __slots__ = ("outputs", "parameters", "parts", "size")
+
+    def __init__(
+        self, parts: tuple[tuple[Slot, tuple[int, ...], int], ...], request: InferRequest
+    ) -> None:
+        self.parts = parts
+        self.size = sum(size for _, _, size in parts)
+        self.outputs = request.outputs
+        self.parameters = request.parameters
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """A manifest's inputs by name, and the outputs that a request may ask for."""
@@ -112,6 +137,16 @@ class Signature:
     inputs: dict[str, Slot]
     outputs: dict[str, str]
     binary_only: tuple[str, ...]
+    #: known JSON headers by their text and the row limit they were checked against
+    forms: dict[tuple[bytes, int], Form] = field(default_factory=dict)
+
+    def remember(self, header: tuple[bytes, int], form: Form) -> None:
+        """Know this header again; the memory is small, and starts anew when it is full."""
+        if len(header[0]) > _LONGEST_FORM:
+            return
+        if len(self.forms) >= _FORMS:
+            self.forms.clear()
+        self.forms[header] = form
 
     def single(self) -> Slot:
         """The only input.

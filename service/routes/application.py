@@ -11,8 +11,11 @@ from service.routes.exchange import ClientGone, Exchange
 from service.routes.headers import request_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import Receive, Scope, Send
 
+    from service.routes.reply import Reply
     from service.routes.site import Label, Site
     from service.serving import Serving
 
@@ -39,6 +42,18 @@ class Application:
     def close(self) -> None:
         """Answer 503 from here on."""
         self._site = None
+
+    def lane(
+        self,
+        url: bytes,
+        fields: list[tuple[bytes, bytes]],
+        body: bytes,
+        client: tuple[str, int] | None,
+        respond: Callable[[Reply, str], None],
+    ) -> bool:
+        """Answer a whole POST at once if that can be done; see `FastLane.take`."""
+        site = self._site
+        return site is not None and site.lane.take(url, fields, body, client, respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""

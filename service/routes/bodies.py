@@ -24,6 +24,8 @@ OCTETS = "application/octet-stream"
 _FORM = "application/x-www-form-urlencoded"
 #: Bodies up to here are decoded on the event loop: a thread hop would cost more.
 INLINE_BYTES = 32 * 1024
+#: A picture unfolds a thousandfold at most: two megapixels, and most are far from that.
+INLINE_PICTURE_BYTES = 2048
 
 
 async def plain_body(exchange: Exchange, settings: Settings) -> bytes:
@@ -53,13 +55,20 @@ async def infer_request(
         InvalidRequest: whatever is wrong with it.
     """
     body = await plain_body(exchange, settings)
-    start = time.perf_counter()
     decode = partial(decoded, exchange.headers, body, model, settings, version_1=version_1)
-    # Numbers in text and pictures take milliseconds by the megabyte; others wait meanwhile.
-    quick = len(body) <= INLINE_BYTES or _BINARY_FIELD in exchange.headers
-    request = decode() if quick else await asyncio.to_thread(decode)
-    model.metrics.preprocess(time.perf_counter() - start)
-    return request
+    return decode() if is_quick(exchange.headers, body) else await asyncio.to_thread(decode)
+
+
+def is_quick(headers: Mapping[bytes, bytes], body: bytes) -> bool:
+    """Whether a body may be decoded on the event loop.
+
+    Numbers in text and pictures take milliseconds by the megabyte, and everybody else would
+    wait meanwhile; binary tensors are taken as they are.
+    """
+    if _BINARY_FIELD in headers:
+        return True
+    picture = headers.get(b"content-type", b"")[:6].lower() == b"image/"
+    return len(body) <= (INLINE_PICTURE_BYTES if picture else INLINE_BYTES)
 
 
 def decoded(
@@ -71,6 +80,19 @@ def decoded(
     version_1: bool = False,
 ) -> InferRequest:
     """The inference request of a body that has arrived; see `infer_request`."""
+    start = time.perf_counter()
+    request = _decoded(headers, body, model, settings, version_1)
+    model.metrics.preprocess(time.perf_counter() - start)
+    return request
+
+
+def _decoded(
+    headers: Mapping[bytes, bytes],
+    body: bytes,
+    model: LoadedModel,
+    settings: Settings,
+    version_1: bool,
+) -> InferRequest:
     manifest, max_rows = model.manifest, settings.max_batch_rows
     if (json_size := headers.get(_BINARY_FIELD)) is not None:
         size = binary_codec.header_size(json_size.decode("latin-1"), manifest.name)

@@ -10,6 +10,7 @@ from service.errors import GlasslineError
 from service.routes.control import control_app
 from service.routes.data_plane import DataPlane
 from service.routes.exchange import Exchange
+from service.routes.fast_lane import FastLane
 from service.routes.gate import Gate
 from service.routes.headers import trace_id
 from service.routes.kserve_v1 import KServeV1
@@ -34,6 +35,7 @@ class Site:
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self.gate = Gate(serving)
+        self.lane = FastLane(serving, self.gate)
         self._plane = DataPlane(serving)
         self._v1 = KServeV1(serving, self._plane)
         self._control = control_app(serving)

@@ -85,7 +85,7 @@ def test_an_answer_means_that_the_record_is_on_disk(writer: RecordWriter, path: 
 
 
 async def appended(writer: RecordWriter, records: list[Record]) -> list[BaseException | None]:
-    return await asyncio.gather(*map(writer.append_async, records), return_exceptions=True)
+    return await asyncio.gather(*map(writer.submit, records), return_exceptions=True)
 
 
 def test_waiting_on_an_event_loop_is_answered_too(writer: RecordWriter, path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_caller_who_leaves_does_not_take_the_record_along(
     record = a_record()
 
     async def leave() -> None:
-        waiting = asyncio.create_task(writer.append_async(record))
+        waiting = writer.submit(record)
         await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

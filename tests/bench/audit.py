@@ -111,7 +111,7 @@ async def load(writer: RecordWriter, until: float) -> list[float]:
         while time.time() < until:
             record = prediction()
             start = time.perf_counter()
-            await writer.append_async(record)
+            await writer.submit(record)
             waits.append(time.perf_counter() - start)
 
     await asyncio.gather(*(caller() for _ in range(CONCURRENCY)))

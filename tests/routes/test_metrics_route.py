@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+
+from service.tally import FLUSH_SECONDS
 
 PNG = {"content-type": "image/png"}
 INFER = "/v2/models/lenet-digits/infer"
@@ -29,12 +33,14 @@ def test_every_request_is_counted_once_whichever_worker_answered(
         "request_postprocess_seconds_count",
     ]
     labels = {"model": "lenet-digits", "version": "1"}
+    time.sleep(2 * FLUSH_SECONDS)
     before = {stage: count(client, stage, **labels) for stage in stages}
     requests = {"route": "/v2/models/{model}/infer", "status": "200"}
     answered = count(client, "http_server_request_duration_seconds_count", **requests)
     for _ in range(40):
         # A connection of its own each time, so that both workers get some.
         httpx.post(f"{client.base_url}{INFER}", content=digit_png, headers=PNG, trust_env=False)
+    time.sleep(2 * FLUSH_SECONDS)  # the other worker hands its counts over that often
     for stage in stages:
         assert count(client, stage, **labels) == before[stage] + 40
     after = count(client, "http_server_request_duration_seconds_count", **requests)

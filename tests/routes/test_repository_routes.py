@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from service.store import ModelStore
+from service.tally import FLUSH_SECONDS
 from tests.running_server import Server, glassline, start_server
 
 PNG = {"content-type": "image/png"}
@@ -102,6 +103,7 @@ def test_load_unload_and_alias_drop_no_request(own_server: Server, digit_png: by
 
 def test_statistics_count_over_all_workers(client: httpx.Client, digit_png: bytes) -> None:
     def counted() -> tuple[int, int]:
+        time.sleep(2 * FLUSH_SECONDS)  # the other worker hands its counts over that often
         (stats,) = client.get("/v2/models/lenet-digits/versions/1/stats").json()["model_stats"]
         return stats["inference_count"], stats["inference_stats"]["success"]["count"]
 
