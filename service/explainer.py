@@ -30,8 +30,8 @@ from service.explain_queue import packed
 from service.inference.registry import LoadedModel, Registry
 
 if TYPE_CHECKING:
+    from service.audit.recorder import Writer
     from service.audit.store import RecordStore, StoredRecord
-    from service.audit.writer import RecordWriter
     from service.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -54,7 +54,7 @@ class RecordExplainer:
         self._records = records
         self._recorder = recorder
         self._one_at_a_time = threading.Lock()
-        self._opened: tuple[RecordStore, RecordWriter] | None = None
+        self._opened: tuple[RecordStore, Writer] | None = None
 
     @classmethod
     def open(cls, settings: Settings) -> RecordExplainer:

@@ -8,9 +8,8 @@ import os
 from dataclasses import dataclass
 
 from service.access import Keyring
-from service.audit.recorder import Recorder, open_records
+from service.audit.recorder import Recorder, Writer, open_records
 from service.audit.store import RecordStore
-from service.audit.writer import RecordWriter
 from service.crew import Crew
 from service.errors import GlasslineError, Unavailable
 from service.explain_queue import ExplainerProxy, ExplainQueue
@@ -33,7 +32,7 @@ class Serving:
     registry: Registry
     repository: Repository
     records: RecordStore
-    writer: RecordWriter
+    writer: Writer
     predictor: Predictor
     explain_queue: ExplainQueue
     keyring: Keyring
@@ -108,13 +107,14 @@ def open_serving(settings: Settings, explainer: ExplainerProxy) -> Serving:
         explainer: the way to the explaining service.
 
     Raises:
-        Unavailable: the record store cannot be opened.
+        Unavailable: the record store cannot be opened, or nobody comes up to write it.
     """
     records, writer = open_records(settings)
     recorder = Recorder(writer, "glassline")
     registry = Registry.of(settings, recorder)
     repository = Repository(settings.root, ModelStore(settings.root))
     registry.follow(repository.read())
+    writer.wait()
     return Serving(
         settings=settings,
         registry=registry,

@@ -16,6 +16,8 @@ _LARGEST_INTEGER = 2**53 - 1
 #: Fractions from here on are written as plain decimals by every version of orjson, as in
 #: ECMAScript; below, orjson turns to exponents earlier.
 _SMALLEST_DECIMAL = 1e-5
+#: What `canonical_part` makes; a member of what `canonical` takes.
+Part = orjson.Fragment
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
 
@@ -41,7 +43,27 @@ def canonical(value: Any) -> bytes:
     try:
         return orjson.dumps(_prepared(value), option=_OPTIONS)
     except (_ForTheReference, TypeError):  # orjson's own refusals are TypeErrors
-        return rfc8785.dumps(value)
+        return rfc8785.dumps(_plain(value))
+
+
+def canonical_part(value: Any) -> Part:
+    """A value that stands unchanged in many others: its canonical bytes, made once.
+
+    Raises:
+        ValueError: as `canonical`.
+    """
+    return orjson.Fragment(canonical(value))
+
+
+def _plain(value: Any) -> Any:
+    """The same value without canonical parts, which the reference does not know."""
+    if isinstance(value, orjson.Fragment):
+        return orjson.loads(value.contents)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _prepared(value: Any) -> Any:
@@ -59,6 +81,8 @@ def _prepared(value: Any) -> Any:
         return [item if type(item) is str else _prepared(item) for item in value]
     if kind is float:
         return _prepared_float(value)
+    if kind is orjson.Fragment:
+        return value
     raise _ForTheReference
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import zlib
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +19,8 @@ from service.audit.canonical import canonical
 SCHEMA = "glassline.record/1"
 #: Level 1: inputs are compressed on the way of every prediction.
 COMPRESSION = 1
+#: Smaller ones fit into a database page as they are; zlib then only frames and checks them.
+SMALLEST_COMPRESSED = 2048
 #: 128 bits: nobody finds an input by trying salts.
 SALT_BYTES = 16
 
@@ -26,13 +30,25 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+#: Random bytes in stock: one system call brings many salts.
+_stock: deque[bytes] = deque()
+
+
 def _salt() -> bytes:
-    return secrets.token_bytes(SALT_BYTES)
+    try:
+        return _stock.popleft()
+    except IndexError:
+        fresh = secrets.token_bytes(256 * SALT_BYTES)
+        _stock.extend(fresh[i : i + SALT_BYTES] for i in range(SALT_BYTES, len(fresh), SALT_BYTES))
+        return fresh[:SALT_BYTES]
+
+
+os.register_at_fork(after_in_child=_stock.clear)
 
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, microseconds."""
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +63,11 @@ class Payload:
     media_type: str
     content: bytes
     salt: bytes = field(default_factory=_salt)
-    commitment: str = field(init=False)
+    commitment: str = ""
 
     def __post_init__(self) -> None:
+        if self.commitment:
+            return  # made where the payload was made
         digest = hashlib.sha256(self.salt)
         digest.update(self.content)
         object.__setattr__(self, "commitment", digest.hexdigest())
@@ -97,11 +115,15 @@ class Record:
                 "media_type": payload.media_type,
                 "salt": payload.salt,
                 "commitment": payload.commitment,
-                "content": zlib.compress(payload.content, COMPRESSION),
+                "content": zlib.compress(payload.content, _level(payload.content)),
                 "erased_at": None,
             }
             for payload in self.payloads
         ]
+
+
+def _level(content: bytes) -> int:
+    return COMPRESSION if len(content) >= SMALLEST_COMPRESSED else 0
 
 
 def build(

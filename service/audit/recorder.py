@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.metadata
+import logging
 import os
 import platform
 import socket
@@ -20,8 +21,11 @@ import orjson
 from numpy.typing import NDArray
 
 from service import __version__
-from service.audit.arrays import described, encode_array
+from service.audit.arrays import described, described_part, encode_array
+from service.audit.canonical import Part, canonical_part
+from service.audit.channel import RecordChannel
 from service.audit.record import Payload, build, new_id, timestamp
+from service.audit.sequencer import socket_path
 from service.audit.store import RecordStore, StoredRecord
 from service.audit.writer import RecordWriter
 from service.manifest import Manifest
@@ -29,6 +33,12 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.explain.explanation import ImageExplanation
+
+#: Unix sockets have paths of 104 bytes or more, the closing NUL counted.
+LONGEST_SOCKET = 103
+#: Makes records durable: `submit` from an event loop, `append` from any thread.
+Writer = RecordChannel | RecordWriter
+_log = logging.getLogger("glassline.records")
 
 NPY = "application/x-npy"
 JSON = "application/json"
@@ -49,10 +59,10 @@ class RecordedModel:
     """What a record says of the model and of what it ran on."""
 
     manifest: Manifest
-    #: JSON of the record's `model` field.
-    identity: Mapping[str, Any]
-    #: JSON of the record's `environment` field.
-    environment: Mapping[str, Any]
+    #: the record's `model` field
+    identity: Part
+    #: the record's `environment` field
+    environment: Part
 
     @classmethod
     def of(
@@ -72,7 +82,8 @@ class RecordedModel:
             "threads": threads,
             "graph_optimisation": "all",
         }
-        return cls(manifest, identity, {**_environment(), "onnxruntime": runtime})
+        environment = {**_environment(), "onnxruntime": runtime}
+        return cls(manifest, canonical_part(identity), canonical_part(environment))
 
 
 class Recorder:
@@ -83,15 +94,17 @@ class Recorder:
         service: name of the recording service.
     """
 
-    def __init__(self, writer: RecordWriter, service: str) -> None:
+    def __init__(self, writer: Writer, service: str) -> None:
         self._writer = writer
         self._name = service
-        self._service = {
-            "name": service,
-            "version": __version__,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-        }
+        self._service = canonical_part(
+            {
+                "name": service,
+                "version": __version__,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+            }
+        )
 
     def prediction(
         self,
@@ -113,8 +126,8 @@ class Recorder:
         confidence = [float(value) for value in outputs.get("confidence", ())]
         content = {
             **self._common(model, context),
-            "inputs": [described(n, a, content=False) for n, a in inputs.items()],
-            "outputs": [described(n, a, content=True) for n, a in outputs.items()],
+            "inputs": [described_part(n, a, content=False) for n, a in inputs.items()],
+            "outputs": [described_part(n, a, content=True) for n, a in outputs.items()],
             "decision": {"labels": labels, "confidence": confidence, "threshold": None},
             "reproducibility": "bit-exact",
         }
@@ -224,15 +237,23 @@ def _columns(model: RecordedModel, context: RequestContext) -> dict[str, Any]:
     }
 
 
-def open_records(settings: Settings) -> tuple[RecordStore, RecordWriter]:
-    """The record store and its writer, as the settings say.
+def open_records(settings: Settings) -> tuple[RecordStore, Writer]:
+    """The record store and the way to write to it, as the settings say.
 
     Raises:
         Unavailable: the database cannot be opened.
         StoreError: it was written by a newer Glassline.
     """
     store = RecordStore(settings.database)
-    return store, RecordWriter(store)
+    path = socket_path(settings)
+    if len(os.fsencode(path)) > LONGEST_SOCKET:
+        _log.warning(
+            "%s is too long for a socket: every process writes records itself, which is slower. "
+            "Choose a shorter GLASSLINE_HOME.",
+            path,
+        )
+        return store, RecordWriter(store)
+    return store, RecordChannel(path, settings.environment())
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, insert, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -53,6 +53,8 @@ class RecordStore:
             self._engine = _engine(url)
             self._turnstile = _turnstile(self._engine)
             _create(self._engine)
+            self._records = _Insert(records, self._engine.dialect)
+            self._payloads = _Insert(payloads, self._engine.dialect)
         except (ArgumentError, ImportError) as error:
             # Neither the URL nor the reason may show a password: only the driver's name is told.
             raise StoreError(
@@ -103,14 +105,17 @@ class RecordStore:
 
     def append(self, group: Sequence[Record]) -> None:
         """Write records in one transaction; durable when this returns. For the writer only."""
+        rows = [self._records.parameters(record.row()) for record in group]
+        inputs = [
+            self._payloads.parameters(row) for record in group for row in record.payload_rows()
+        ]
         with self._engine.begin() as connection:
             if self._turnstile:
                 with self._turnstile.turn():
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
-            connection.execute(insert(records), [record.row() for record in group])
-            rows = [row for record in group for row in record.payload_rows()]
-            if rows:
-                connection.execute(insert(payloads), rows)
+            connection.exec_driver_sql(self._records.statement, rows)
+            if inputs:
+                connection.exec_driver_sql(self._payloads.statement, inputs)
 
     def _first(self, query: Any) -> Any:
         try:
@@ -125,6 +130,30 @@ class RecordStore:
         if self._turnstile:
             self._turnstile.close()
             self._turnstile = None
+
+
+class _Insert:
+    """The statement that inserts rows of a table, compiled once.
+
+    SQLAlchemy takes longer to find a compiled statement again than SQLite takes to run it.
+    """
+
+    def __init__(self, table: Table, dialect: Dialect) -> None:
+        columns = [c for c in table.columns if c.name != "sequence"]
+        compiled = insert(table).values({c.name: None for c in columns}).compile(dialect=dialect)
+        self.statement = str(compiled)
+        self._positional: list[str] | None = compiled.positiontup
+        self._processors = {
+            c.name: processor
+            for c in columns
+            if (processor := c.type.dialect_impl(dialect).bind_processor(dialect))
+        }
+
+    def parameters(self, row: dict[str, Any]) -> Any:
+        """A row as the driver takes it."""
+        for name, process in self._processors.items():
+            row[name] = process(row[name])
+        return tuple([row[n] for n in self._positional]) if self._positional else row
 
 
 def _check_id(record_id: str) -> None:

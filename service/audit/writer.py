@@ -11,17 +11,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
-
 from service import metrics
+from service.audit.committer import Committer, not_recorded
 from service.audit.record import Record
 from service.audit.store import RecordStore
-from service.errors import GlasslineError, Overloaded, Unavailable
+from service.errors import Overloaded, Unavailable
 
-#: Tries of one group while another process holds the database, and seconds between them.
-#: With `store.BUSY_MS` a caller waits ten seconds at most for a database that does not answer.
-TRIES = 3
-PAUSE_S = 0.2
 _log = logging.getLogger("glassline.records")
 
 
@@ -42,7 +37,7 @@ class RecordWriter:
     """
 
     def __init__(self, store: RecordStore, max_pending: int = 8192, max_group: int = 512) -> None:
-        self._store = store
+        self._committer = Committer(store)
         self._max_pending = max_pending
         self._max_group = max_group
         self._waiting: list[_Entry] = []
@@ -78,6 +73,9 @@ class RecordWriter:
         self._admit(record, done)
         return done
 
+    def wait(self) -> None:
+        """Wait until records can be written: they can."""
+
     def close(self) -> None:
         """Write what waits, then stop."""
         with self._changed:
@@ -105,7 +103,7 @@ class RecordWriter:
                 self._write(group)
             except Exception:  # a thread that dies would leave every later caller waiting
                 _log.exception("records: a group of %d was not finished", len(group))
-                _tell(group, "internal error, see the log")
+                _tell(group, ["internal error, see the log"] * len(group))
 
     def _next_group(self) -> list[_Entry]:
         """What waits, oldest first; waits for it; empty once closed and written."""
@@ -116,86 +114,40 @@ class RecordWriter:
             del self._waiting[: self._max_group]
             return group
 
-    def _write(self, group: list[_Entry]) -> str | None:
-        """Write a group and answer its callers; why the store failed, if it did."""
-        try:
-            reason = self._transaction([entry.record for entry in group])
-        except Exception as error:  # not the store but a record of the group is at fault
-            if len(group) > 1:
-                return self._write_singly(group)
-            fault = None if self._stands_already(group[0].record, error) else _said(error)
-            _tell(group, fault)
-            return None
-        if reason:
-            # Whoever waited meanwhile has waited long enough: the same answer, at once.
+    def _write(self, group: list[_Entry]) -> None:
+        reasons = self._committer.write([entry.record for entry in group])
+        _tell(group, reasons)
+        if reason := self._committer.out_of_order:
             with self._changed:
-                group, self._waiting = group + self._waiting, []
-        _tell(group, reason)
-        if reason is None:
-            _observe(group)
-        return reason
-
-    def _write_singly(self, group: list[_Entry]) -> str | None:
-        for done, entry in enumerate(group, start=1):
-            if reason := self._write([entry]):
-                _tell(group[done:], reason)
-                return reason
-        return None
-
-    def _transaction(self, records: Sequence[Record]) -> str | None:
-        """None once all are durable, else why none is; anything else raised is a record's fault."""
-        for attempt in range(TRIES):
-            if attempt:
-                time.sleep(PAUSE_S)
-            try:
-                self._store.append(records)
-                return None
-            except (OperationalError, InterfaceError) as error:  # locked, full, gone
-                reason = _said(error)
-        return reason
-
-    def _stands_already(self, record: Record, error: Exception) -> bool:
-        """Whether an earlier try had been committed although the database did not say so."""
-        if not isinstance(error, IntegrityError):
-            return False
-        with contextlib.suppress(GlasslineError):
-            return self._store.get(record.id).body == record.body
-        return False
+                waiting, self._waiting = self._waiting, []
+            _tell(waiting, [reason] * len(waiting))
+        _observe([e for e, reason in zip(group, reasons, strict=True) if reason is None])
 
 
-def _said(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error)
-
-
-def _tell(group: list[_Entry], reason: str | None) -> None:
+def _tell(group: Sequence[_Entry], reasons: Sequence[str | None]) -> None:
     """Answer everybody in a group, each event loop with one wake-up."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Entry]] = {}
-    for entry in group:
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Entry, str | None]]] = {}
+    for entry, reason in zip(group, reasons, strict=True):
         if isinstance(entry.done, asyncio.Future):
-            by_loop.setdefault(entry.done.get_loop(), []).append(entry)
+            by_loop.setdefault(entry.done.get_loop(), []).append((entry, reason))
         else:
-            _settle([entry], reason)
-    for loop, entries in by_loop.items():
+            _settle([(entry, reason)])
+    for loop, told in by_loop.items():
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_settle, entries, reason)
+            loop.call_soon_threadsafe(_settle, told)
 
 
-def _settle(entries: list[_Entry], reason: str | None) -> None:
-    for entry in entries:
+def _settle(told: Sequence[tuple[_Entry, str | None]]) -> None:
+    for entry, reason in told:
         if entry.done.done():
             continue  # the caller has left
         if reason is None:
             entry.done.set_result(None)
         else:
-            entry.done.set_exception(
-                Unavailable(
-                    f"record store: nothing was recorded, so nothing is answered ({reason})."
-                )
-            )
+            entry.done.set_exception(Unavailable(not_recorded(reason)))
 
 
-def _observe(group: list[_Entry]) -> None:
+def _observe(written: Sequence[_Entry]) -> None:
     now = time.perf_counter()
-    metrics.audit_group()(len(group))
-    for entry in group:
+    for entry in written:
         metrics.audit_append(entry.record.kind)(now - entry.since)

@@ -8,10 +8,18 @@ import io
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from numpy.typing import NDArray
 
-from service.audit.arrays import decode_array, described, encode_array, raw_bytes
+from service.audit.arrays import (
+    decode_array,
+    described,
+    described_part,
+    encode_array,
+    raw_bytes,
+)
+from service.audit.canonical import canonical
 
 NUMBERS = st_numpy.arrays(
     st_numpy.scalar_dtypes().filter(lambda dtype: dtype.kind in "biuf"),
@@ -55,3 +63,11 @@ def test_text_is_digested_with_its_lengths() -> None:
     assert raw_bytes(np.array(["ab", "ü"], dtype=object)) == (
         b"\x02\x00\x00\x00ab\x02\x00\x00\x00\xc3\xbc"
     )
+
+
+@given(NUMBERS, st.text(min_size=1, max_size=8), st.booleans())
+def test_a_tensor_is_described_the_same_in_parts(
+    array: NDArray[np.generic], name: str, content: bool
+) -> None:
+    whole = described(name, array, content=content)
+    assert canonical([described_part(name, array, content=content)]) == canonical([whole])

@@ -1,0 +1,274 @@
+"""The way of a record from any process of a server to the sequencer that writes it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Final
+
+from service.audit import frames
+from service.audit.record import Record
+from service.errors import GlasslineError, Overloaded, Unavailable
+
+#: Seconds that a sequencer may take to start.
+START_S: Final = 15.0
+_LOOK_S: Final = 0.01
+_CHUNK: Final = 256 * 1024
+_LOST: Final = (
+    "record store: the process that writes it went away, and whether this was recorded is not "
+    "known; nothing is answered. Try again."
+)
+
+
+class RecordChannel:
+    """Hands records to the sequencer, and starts one where there is none.
+
+    Args:
+        path: the socket that it listens on.
+        environment: of the process that is started.
+        max_pending: records on their way from an event loop; one more is refused.
+    """
+
+    def __init__(self, path: Path, environment: dict[str, str], max_pending: int = 8192) -> None:
+        self._path = path
+        self._environment = environment
+        self._max_pending = max_pending
+        self._line: _Line | None = None
+        self._reviving = threading.Lock()
+        self._queue: queue.SimpleQueue[tuple[Record, Future[None]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="glassline-records", daemon=True)
+        self._thread.start()
+
+    def append(self, record: Record) -> Future[None]:
+        """Hand a record in from any thread; the future is done once the record is on disk.
+
+        Raises:
+            Unavailable: raised by the future, where the record could not be written.
+        """
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()
+        self._queue.put((record, done))
+        return done
+
+    def submit(self, record: Record) -> asyncio.Future[None]:
+        """Hand a record in from an event loop; the future is done once the record is on disk.
+
+        Cancelling it leaves the record to be written.
+
+        Raises:
+            Overloaded: too many records are on their way.
+            Unavailable: nobody writes records at the moment; raised by the future, where the
+                record could not be written.
+        """
+        line = self._line
+        if line is None or line.lost:
+            line = self._line = self._connected()
+        if len(line.waiting) >= self._max_pending:
+            raise Overloaded(
+                f"record store: {self._max_pending} records wait to be written; try again later."
+            )
+        return line.send(record)
+
+    def wait(self) -> None:
+        """Wait until there is somebody to write records.
+
+        Raises:
+            Unavailable: nobody came up in START_S seconds.
+        """
+        self._connect_patiently().close()
+
+    def close(self) -> None:
+        """Send what was appended, then part; the sequencer goes when all have parted."""
+        self._queue.put(None)
+        self._thread.join(START_S)
+        if self._line:
+            self._line.close()
+
+    def _connected(self) -> _Line:
+        """A line for the running event loop; a sequencer is started in a thread, not awaited."""
+        try:
+            return _Line(self._connect(), asyncio.get_running_loop())
+        except OSError:
+            threading.Thread(target=self._revive, daemon=True).start()
+            raise Unavailable(
+                "record store: the process that writes it is starting; nothing was recorded, so "
+                "nothing is answered. Try again."
+            ) from None
+
+    def _revive(self) -> None:
+        if self._reviving.acquire(blocking=False):
+            with contextlib.suppress(Unavailable), contextlib.ExitStack() as stack:
+                stack.callback(self._reviving.release)
+                self._connect_patiently().close()
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(self._path))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def _connect_patiently(self) -> socket.socket:
+        """A connection, to a sequencer that is started if need be.
+
+        Raises:
+            Unavailable: nobody came up in START_S seconds.
+        """
+        deadline = time.monotonic() + START_S
+        with contextlib.ExitStack() as stack:
+            starting: int | None = None
+            while time.monotonic() < deadline:
+                with contextlib.suppress(OSError):
+                    return self._connect()
+                if starting is None and (starting := self._may_start()) is not None:
+                    stack.callback(os.close, starting)
+                    self._start()
+                time.sleep(_LOOK_S)
+        raise Unavailable(
+            f"record store: no process came up to write it in {START_S:g} s; its log says why."
+        )
+
+    def _may_start(self) -> int | None:
+        """A file that is locked while its holder starts a sequencer; None if another does."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self._path.with_suffix(".start"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return None
+        return file
+
+    def _start(self) -> None:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "service.audit.sequencer"],
+            cwd=Path(__file__).resolve().parents[2],
+            env={**os.environ, **self._environment},
+            stdin=subprocess.DEVNULL,
+        )
+        # It outlives its work here if others need it; a thread sees to it that it is no zombie.
+        threading.Thread(target=child.wait, daemon=True).start()
+
+    def _run(self) -> None:
+        """Records from threads, one after the other: they are few."""
+        connection: socket.socket | None = None
+        with contextlib.suppress(Unavailable):
+            connection = self._connect_patiently()  # while the process does other things
+        while item := self._queue.get():
+            record, done = item
+            try:
+                if connection is None:
+                    connection = self._connect_patiently()
+                connection.sendall(frames.packed(0, record))
+                _settle(done, *_answer(connection))
+            except OSError:
+                connection = None
+                done.set_exception(Unavailable(_LOST))
+            except GlasslineError as error:
+                done.set_exception(error)
+        if connection:
+            connection.close()
+
+
+class _Line:
+    """A connection that an event loop reads and writes, many records at a time."""
+
+    def __init__(self, connection: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        connection.setblocking(False)
+        self._connection = connection
+        self._loop = loop
+        self._answers = frames.Answers()
+        self._number = 0
+        self._out: list[bytes] = []
+        #: by number, those whose records are on their way
+        self.waiting: dict[int, asyncio.Future[None]] = {}
+        self.lost = False
+        self._blocked = False
+        loop.add_reader(connection, self._readable)
+
+    def send(self, record: Record) -> asyncio.Future[None]:
+        """Put a record on the line, together with all others of this turn of the loop."""
+        self._number += 1
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(frames.packed(self._number, record))
+        done = self.waiting[self._number] = self._loop.create_future()
+        return done
+
+    def _flush(self) -> None:
+        data = b"".join(self._out)
+        try:
+            sent = self._connection.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent < len(data):
+            # The sequencer is behind; the list is not empty, so nobody else calls this.
+            self._out[:] = [data[sent:]]
+            self._loop.add_writer(self._connection, self._flush)
+            self._blocked = True
+            return
+        self._out.clear()
+        if self._blocked:
+            self._loop.remove_writer(self._connection)
+            self._blocked = False
+
+    def _readable(self) -> None:
+        try:
+            data = self._connection.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        for number, outcome, reason in self._answers.feed(data):
+            done = self.waiting.pop(number)
+            if not done.done():  # else its caller has left
+                _settle(done, outcome, reason)
+
+    def close(self) -> None:
+        """Part; whoever still waits is told that nothing is known."""
+        if self.lost:
+            return
+        self.lost = True
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._connection)
+            self._loop.remove_writer(self._connection)
+        self._connection.close()
+        for done in self.waiting.values():
+            if not done.done():
+                done.set_exception(Unavailable(_LOST))
+        self.waiting.clear()
+        self._out.clear()
+
+
+def _answer(connection: socket.socket) -> tuple[int, str]:
+    """Outcome and reason of the one record that is on its way."""
+    answers = frames.Answers()
+    while data := connection.recv(_CHUNK):
+        for _, outcome, reason in answers.feed(data):
+            return outcome, reason
+    raise ConnectionResetError
+
+
+def _settle(done: Future[None] | asyncio.Future[None], outcome: int, reason: str) -> None:
+    if outcome == frames.DURABLE:
+        done.set_result(None)
+    else:
+        done.set_exception(Unavailable(reason))
