@@ -48,10 +48,10 @@ class Explainer:
     """Explains recorded predictions. Reached only through `Glassline`."""
 
     def __init__(self) -> None:
+        os.nice(10)  # predictions first, from the start: what follows takes seconds to import
         from service.explainer import RecordExplainer
 
         configure_logging(settings.log_level)
-        os.nice(10)  # predictions first
         self._explainer = RecordExplainer.open(settings)
 
     @bentoml.api

@@ -63,7 +63,8 @@ class RecordExplainer:
         Raises:
             Unavailable: the record store cannot be opened.
         """
-        records, writer = open_records(settings)
+        # At this process's low priority nobody should have to wait for a record.
+        records, writer = open_records(settings, starts=False)
         recorder = Recorder(writer, "glassline-explainer")
         explainer = cls(Registry.of(settings, recorder), records, recorder)
         explainer._opened = (records, writer)

@@ -55,6 +55,7 @@ class Serving:
     def start_following(self) -> None:
         """Follow what other processes load, unload and alias; needs a running event loop."""
         self._following = asyncio.get_running_loop().create_task(self._follow())
+        self.writer.attend()
 
     async def _follow(self) -> None:
         seen = self.repository.stamp()

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
@@ -37,9 +38,19 @@ class RecordChannel:
         path: the socket that it listens on.
         environment: of the process that is started.
         max_pending: records on their way from an event loop; one more is refused.
+        starts: False to wait for somebody else to start a sequencer: it would inherit the
+            priority of this process.
     """
 
-    def __init__(self, path: Path, environment: dict[str, str], max_pending: int = 8192) -> None:
+    def __init__(
+        self,
+        path: Path,
+        environment: dict[str, str],
+        max_pending: int = 8192,
+        *,
+        starts: bool = True,
+    ) -> None:
+        self._starts = starts
         self._path = path
         self._environment = environment
         self._max_pending = max_pending
@@ -79,6 +90,12 @@ class RecordChannel:
             )
         return line.send(record)
 
+    def attend(self) -> None:
+        """Have the running event loop notice when the sequencer dies, and start another."""
+        if self._line is None or self._line.lost:
+            with contextlib.suppress(Unavailable):
+                self._line = self._connected()
+
     def wait(self) -> None:
         """Wait until there is somebody to write records.
 
@@ -97,13 +114,16 @@ class RecordChannel:
     def _connected(self) -> _Line:
         """A line for the running event loop; a sequencer is started in a thread, not awaited."""
         try:
-            return _Line(self._connect(), asyncio.get_running_loop())
+            return _Line(self._connect(), asyncio.get_running_loop(), self._revive_soon)
         except OSError:
-            threading.Thread(target=self._revive, daemon=True).start()
+            self._revive_soon()
             raise Unavailable(
                 "record store: the process that writes it is starting; nothing was recorded, so "
                 "nothing is answered. Try again."
             ) from None
+
+    def _revive_soon(self) -> None:
+        threading.Thread(target=self._revive, daemon=True).start()
 
     def _revive(self) -> None:
         if self._reviving.acquire(blocking=False):
@@ -132,6 +152,9 @@ class RecordChannel:
             while time.monotonic() < deadline:
                 with contextlib.suppress(OSError):
                     return self._connect()
+                if not self._starts:
+                    time.sleep(_LOOK_S)
+                    continue
                 if starting is None and (starting := self._may_start()) is not None:
                     stack.callback(os.close, starting)
                     self._start()
@@ -185,7 +208,13 @@ class RecordChannel:
 class _Line:
     """A connection that an event loop reads and writes, many records at a time."""
 
-    def __init__(self, connection: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        on_loss: Callable[[], None],
+    ) -> None:
+        self._on_loss = on_loss
         connection.setblocking(False)
         self._connection = connection
         self._loop = loop
@@ -236,6 +265,7 @@ class _Line:
             data = b""
         if not data:
             self.close()
+            self._on_loss()
             return
         for number, outcome, reason in self._answers.feed(data):
             done = self.waiting.pop(number)

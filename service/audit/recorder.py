@@ -237,8 +237,12 @@ def _columns(model: RecordedModel, context: RequestContext) -> dict[str, Any]:
     }
 
 
-def open_records(settings: Settings) -> tuple[RecordStore, Writer]:
+def open_records(settings: Settings, *, starts: bool = True) -> tuple[RecordStore, Writer]:
     """The record store and the way to write to it, as the settings say.
+
+    Args:
+        settings: where the store is.
+        starts: whether this process may start the one that writes; see `RecordChannel`.
 
     Raises:
         Unavailable: the database cannot be opened.
@@ -253,7 +257,7 @@ def open_records(settings: Settings) -> tuple[RecordStore, Writer]:
             path,
         )
         return store, RecordWriter(store)
-    return store, RecordChannel(path, settings.environment())
+    return store, RecordChannel(path, settings.environment(), starts=starts)
 
 
 @lru_cache(maxsize=1)

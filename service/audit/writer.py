@@ -73,6 +73,9 @@ class RecordWriter:
         self._admit(record, done)
         return done
 
+    def attend(self) -> None:
+        """Nothing to attend to: the writing thread lives as long as its process."""
+
     def wait(self) -> None:
         """Wait until records can be written: they can."""
 

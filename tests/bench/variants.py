@@ -184,7 +184,8 @@ RAW = Server("onnxruntime", "onnxruntime", (), ("raw_onnxruntime.py",), COMPETIT
 
 def environment(server: Server, graph: Path, threads: int, port: int, home: Path) -> dict[str, str]:
     """Every variable that a server is started with; nothing of the caller's settings."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GLASSLINE_", "BENTOML"))}
+    dropped = ("GLASSLINE_", "BENTOML", "PYTHONDONTWRITEBYTECODE")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     return {
         **inherited,
         "BENCH_GRAPH": str(graph),
