@@ -26,6 +26,7 @@ lint: install
 bench: install
 	$(BIN)/python tests/bench/codec.py
 	$(BIN)/python tests/bench/audit.py
+	$(BIN)/python tests/bench/serving.py
 
 install: .venv/installed
 
