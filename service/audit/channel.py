@@ -230,10 +230,10 @@ class _Line:
     def send(self, record: Record) -> asyncio.Future[None]:
         """Put a record on the line, together with all others of this turn of the loop."""
         self._number += 1
-        if not self._out:
-            self._loop.call_soon(self._flush)
         self._out.append(frames.packed(self._number, record))
         done = self.waiting[self._number] = self._loop.create_future()
+        if not self._blocked:
+            self._flush()
         return done
 
     def _flush(self) -> None:
