@@ -20,6 +20,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml  # noqa: E402
 
+from service.door import Doorkeeper  # noqa: E402
 from service.front import FrontedService  # noqa: E402
 from service.logs import configure_logging  # noqa: E402
 from service.routes.application import Application  # noqa: E402
@@ -92,6 +93,7 @@ class Glassline:
         configure_logging(settings.log_level)
         self._serving = open_serving(settings, self.explainer.to_async)
         application.open(self._serving)
+        Doorkeeper.crew = self._serving.crew
         self._serving.crew.join()
         # A generation-2 collection over everything loaded so far would stall requests.
         gc.collect()

@@ -7,11 +7,14 @@ supervisor's. Readiness is honest about processes that died: the kernel says who
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from service.errors import Unavailable
 
 _DRAINING = "draining"
+_LEAVING = "leaving"
+_SHUT = "shut-"
 
 
 class Crew:
@@ -46,6 +49,30 @@ class Crew:
         """Whether the server is about to stop."""
         return (self._folder / _DRAINING).exists()
 
+    def call_off(self) -> None:
+        """Tell all processes to accept no more connections, and to leave when theirs are done."""
+        self.drain()
+        (self._folder / _LEAVING).touch()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether no connection is to be accepted any more."""
+        return (self._folder / _LEAVING).exists()
+
+    def shut(self) -> None:
+        """This process accepts no more."""
+        (self._folder / f"{_SHUT}{os.getpid()}").touch()
+
+    @property
+    def all_shut(self) -> bool:
+        """Whether no process that is up accepts any more."""
+        return all((self._folder / f"{_SHUT}{pid}").exists() for pid in self._up())
+
+    @property
+    def gone(self) -> bool:
+        """Whether no process answers any more."""
+        return not any(self._up())
+
     def disband(self) -> None:
         """Forget the folder; the supervisor has ended."""
         for file in self._folder.glob("*"):
@@ -61,9 +88,14 @@ class Crew:
         """
         if self.draining:
             raise Unavailable("stopping: requests in flight are finished, ask another replica.")
-        up = sum(_alive(int(p.name)) for p in self._folder.glob("[0-9]*"))
+        up = sum(1 for _ in self._up())
         if up < self._size:
             raise Unavailable(f"{up} of {self._size} predicting processes are up.")
+
+    def _up(self) -> Iterator[int]:
+        """Ids of the processes that joined, have not left, and live."""
+        names = [file.name for file in self._folder.glob("[0-9]*")]
+        return (int(name) for name in names if _alive(int(name)))
 
 
 def _alive(pid: int) -> bool:

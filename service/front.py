@@ -13,10 +13,12 @@ import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import uvicorn
 import uvicorn.config
 from bentoml import Service
 
 from service import wire
+from service.door import Doorkeeper
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -48,7 +50,7 @@ class FrontedService(Service[T]):  # type: ignore[misc] # BentoML exports it laz
             )
             return inner  # type: ignore[no-any-return]
         mounted: ASGIApp = self.mount_apps[0][0]
-        _register_lane(mounted)
+        _register(mounted)
 
         async def front(scope: Scope, receive: Receive, send: Send) -> None:
             await (mounted if scope["type"] == "http" else inner)(scope, receive, send)
@@ -56,8 +58,8 @@ class FrontedService(Service[T]):  # type: ignore[misc] # BentoML exports it laz
         return front
 
 
-def _register_lane(mounted: Any) -> None:
-    """Have uvicorn's automatic choice of an HTTP protocol be ours, with `mounted.lane` in it."""
+def _register(mounted: Any) -> None:
+    """Have uvicorn's server and its automatic choice of a protocol be ours, with `mounted.lane`."""
     if not version("uvicorn").startswith(wire.SUPPORTED):
         _log.warning(
             "uvicorn %s is not the %sx that the fast lane is tested with; serving without it.",
@@ -66,4 +68,5 @@ def _register_lane(mounted: Any) -> None:
         )
         return
     wire.lane = getattr(mounted, "lane", None)
+    uvicorn.Server = Doorkeeper  # type: ignore[misc] # BentoML's worker calls it by this name
     uvicorn.config.HTTP_PROTOCOLS["auto"] = "service.wire:WireProtocol"

@@ -24,6 +24,8 @@ from service.store import ModelStore, StoredModel
 
 SERVICE = "service.app:Glassline"
 START_SECONDS = 120
+#: What leaving takes beyond the longest request.
+LEAVE_SECONDS = 5
 LONGEST_TEMPORARY = 50
 
 
@@ -54,11 +56,12 @@ def serve(settings: Settings, console: Console) -> int:
 
     def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's shape
         nonlocal stopped
-        drain = settings.drain_s if not stopped and signum == signal.SIGTERM else 0
+        politely = not stopped and signum == signal.SIGTERM
         stopped = True
-        if drain:
+        if politely:
             crew.drain()
-            time.sleep(drain)
+            time.sleep(settings.drain_s)
+            _call_off(crew, settings)
         server.send_signal(signal.SIGTERM)
 
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -69,6 +72,17 @@ def serve(settings: Settings, console: Console) -> int:
     code = server.wait()
     crew.disband()
     return 0 if stopped else code
+
+
+def _call_off(crew: Crew, settings: Settings) -> None:
+    """Have the predicting processes close the door and finish what they have begun."""
+    longest = max(settings.predict_timeout_s, settings.explain_timeout_s) + LEAVE_SECONDS
+    begun = time.monotonic()
+    crew.call_off()
+    while not crew.gone and (waited := time.monotonic() - begun) < longest:
+        if waited > LEAVE_SECONDS and not crew.all_shut:
+            return  # they serve through BentoML's mount, and do not listen to their crew
+        time.sleep(0.02)
 
 
 def _models(settings: Settings) -> list[StoredModel]:

@@ -75,8 +75,8 @@ class Server:
 
 
 def start_server(home: Path, log: Path, **environment: str) -> Server:
-    """`glassline serve` on a free port, ready to answer."""
-    port = free_port()
+    """`glassline serve`, ready to answer; on a free port unless the environment names one."""
+    port = int(environment.get("GLASSLINE_PORT") or free_port())
     with log.open("wb") as sink:
         process = subprocess.Popen(
             [sys.executable, "-c", "from service.cli import main; main()", "serve"],

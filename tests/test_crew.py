@@ -48,6 +48,25 @@ def test_who_leaves_is_missed_and_a_leaving_server_says_so(tmp_path: Path) -> No
     assert not (tmp_path / "run" / "1").exists()
 
 
+def test_a_crew_that_is_called_off_waits_for_everybody_alive_to_shut(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, 1, 2)
+    crew.join()
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    (tmp_path / "run" / "1" / str(other.pid)).touch()
+    assert not crew.leaving
+    crew.call_off()
+    assert (crew.leaving, crew.draining) == (True, True)
+    crew.shut()
+    assert not crew.all_shut
+    other.kill()
+    other.communicate()
+    assert (crew.all_shut, crew.gone) == (True, False)
+    crew.leave()
+    assert crew.gone
+    crew.disband()
+    assert not (tmp_path / "run" / "1").exists()
+
+
 @pytest.fixture
 def own_server(home: Path, tmp_path: Path) -> Iterator[Server]:
     """Two workers that take two seconds to leave."""
