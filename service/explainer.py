@@ -209,6 +209,7 @@ def _config(model: LoadedModel, parameters: ExplainParameters, image_bytes: int)
         target=target_index(full.target, model.manifest.labels),
         seed=full.seed,
         hide_color=full.hide_color,
+        stop_confidence=full.stop_confidence,
         batch_size=min(LARGEST_BATCH, max(SMALLEST_BATCH, BATCH_BYTES // image_bytes)),
         labels=model.manifest.labels,
     )

@@ -25,6 +25,8 @@ class ImageConfig:
         hide_color: 0-255 for hidden segments; None = each segment's mean colour.
         batch_size: pictures a call of the model, >= 1.
         kernel_width: in cosine distance, > 0.
+        stop_confidence: end as soon as the order of the strongest five is the one that all
+            `num_samples` would give, with this nominal chance, between 0 and 1; 0 = never.
         labels: names of the model's outputs in their order; empty = "output 3".
 
     Raises:
@@ -40,6 +42,7 @@ class ImageConfig:
     hide_color: int | None = None
     batch_size: int = 64
     kernel_width: float = 0.25
+    stop_confidence: float = 0.0
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -58,6 +61,11 @@ class ImageConfig:
             within("top_labels", self.top_labels, 1, 1)
         if self.hide_color is not None:
             within("hide_color", self.hide_color, 0, 255)
+        if not 0 <= self.stop_confidence < 1:
+            raise InvalidParameter(
+                f"parameter 'stop_confidence': got {self.stop_confidence}, wanted 0 (never stop "
+                "early) to less than 1, 0.85 for instance."
+            )
         if not 0 < self.kernel_width < float("inf"):
             raise InvalidParameter(
                 f"parameter 'kernel_width': got {self.kernel_width}, wanted more than 0. "

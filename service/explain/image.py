@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import DeadlineExceeded, ExplanationError, InvalidParameter
+from service.explain import stopping
 from service.explain.config import ImageConfig, within
 from service.explain.explanation import ImageExplanation, LabelExplanation, Quality, sha256
 from service.explain.perturb import (
@@ -78,9 +79,16 @@ def explain_image(
     masks = sample_masks(config.num_samples, segmentation.count, config.seed)
     hidden = background(image, segmentation.labels, config.hide_color)
     batch_size = min(config.batch_size, config.num_samples)
+    settled = _Settled(config, segmentation.count, masks.shown) if config.stop_confidence else None
+    if settled:
+        batch_size = min(batch_size, stopping.STEP)
     composer = Composer(image, hidden, segmentation.labels, batch_size)
     steps.end("sample")
-    scores = score(composer, masks.shown, predict, batch_size, steps.batch)
+    scores = score(composer, masks.shown, predict, batch_size, steps.batch, settled)
+    used = len(scores.values)
+    if used < config.num_samples:
+        # The very masks that upstream draws for so many samples: rows are prefix-stable.
+        masks = sample_masks(used, segmentation.count, config.seed)
     steps.record(compose=scores.compose_s, predict=scores.predict_s)
     labels = _labels(scores.values, config)
     surrogate = Surrogate(masks.shown, config.kernel_width)
@@ -102,8 +110,8 @@ def explain_image(
         corrections=_corrections(image, segmentation, labels),
         digests=digests,
         seed=config.seed,
-        samples_used=config.num_samples,
-        stop_reason="num_samples reached",
+        samples_used=used,
+        stop_reason=settled.reason(used) if settled else "num_samples reached",
         timings=steps.seconds(),
     )
 
@@ -183,6 +191,7 @@ def _parameters(
         "segmentation_parameters": dict(segmentation.parameters),
         "segmentation_reason": segmentation.reason,
         "num_samples": config.num_samples,
+        "stop_confidence": config.stop_confidence,
         "num_features": config.num_features,
         "target": config.target,
         "top_labels": config.top_labels,
@@ -210,6 +219,40 @@ def _corrections(
     if len(labels) > 1:
         named.append("quality-per-label")
     return tuple(named)
+
+
+class _Settled:
+    """Asks after each batch whether the order of the strongest segments will stay."""
+
+    def __init__(self, config: ImageConfig, segments: int, shown: NDArray[np.int64]) -> None:
+        self._config = config
+        self._shown = shown
+        self._first = stopping.first_look(segments)
+        self._proximities = Surrogate(shown, config.kernel_width).proximities
+        self._top = min(stopping.TOP, config.num_features)
+        self._confidence = 0.0
+
+    def __call__(self, scores: NDArray[np.floating[Any]]) -> bool:
+        """Whether these scores are enough."""
+        done, total = len(scores), self._config.num_samples
+        if done < self._first or done >= total:
+            return False
+        shown, proximities = self._shown[:done], self._proximities[:done]
+        self._confidence = min(
+            stopping.confidence(shown, scores[:, label], proximities, total, self._top)
+            for label in _labels(scores, self._config)
+        )
+        return self._confidence >= self._config.stop_confidence
+
+    def reason(self, used: int) -> str:
+        """Why sampling ended, in plain words."""
+        total = self._config.num_samples
+        if used == total:
+            return "num_samples reached before the order was settled"
+        return (
+            f"top {self._top} settled: the order that {total} samples would give, with a nominal "
+            f"chance of {self._confidence:.2f}"
+        )
 
 
 class _Steps:

@@ -32,6 +32,13 @@ class ExplainParameters(BaseModel):
     hide_color: int | None = Field(
         None, ge=0, le=255, description="Grey value of hidden segments; their mean if absent."
     )
+    stop_confidence: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="End early once the order of the strongest five is settled with this nominal "
+        "chance, 0.85 for instance; 0 draws all num_samples.",
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the random perturbations.")
 
     def resolved(self, defaults: ExplainerDefaults) -> ExplainParameters:

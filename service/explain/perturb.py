@@ -154,8 +154,9 @@ def score(
     predict: Predict,
     batch_size: int,
     on_batch: Callable[[int], None],
+    enough: Callable[[NDArray[np.floating[Any]]], bool] | None = None,
 ) -> Scores:
-    """Score every sample; at most one batch of pictures is alive.
+    """Score every sample, or as many as are enough; at most one batch of pictures is alive.
 
     Args:
         composer: of this picture.
@@ -163,6 +164,7 @@ def score(
         predict: (n, C, H, W) uint8 -> (n, K) scores; must not keep its argument.
         batch_size: rows a call of `predict`.
         on_batch: told how many samples are done, after each batch; may raise to stop.
+        enough: asked after each batch with all scores so far; True ends it.
 
     Raises:
         ExplanationError: `predict` returns something else than (n, K) finite floats.
@@ -181,7 +183,11 @@ def score(
             refuse_size("num_samples x outputs", shown.shape[0], answer.shape[1])
             values = np.empty((shown.shape[0], answer.shape[1]), answer.dtype)
         values[start : start + batch.shape[0]] = answer
-        on_batch(start + batch.shape[0])
+        done = start + batch.shape[0]
+        on_batch(done)
+        if enough is not None and enough(values[:done]):
+            values = values[:done]
+            break
     if values is None:
         raise ExplanationError("masks: got 0 rows, wanted at least 1. Raise num_samples.")
     return Scores(values, compose_s, predict_s)
