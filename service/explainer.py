@@ -26,11 +26,12 @@ from service.explain.image import ImageConfig, ImageExplanation, explain_image
 from service.explain.parameters import ExplainParameters, target_index
 from service.explain.render import render_overlay
 from service.explain.report import render_report
+from service.explain_jobs import JobStore
 from service.explain_queue import packed
+from service.explain_worker import JobWorker
 from service.inference.registry import LoadedModel, Registry
 
 if TYPE_CHECKING:
-    from service.audit.recorder import Writer
     from service.audit.store import RecordStore, StoredRecord
     from service.settings import Settings
 
@@ -54,7 +55,7 @@ class RecordExplainer:
         self._records = records
         self._recorder = recorder
         self._one_at_a_time = threading.Lock()
-        self._opened: tuple[RecordStore, Writer] | None = None
+        self._closing: list[Callable[[], object]] = []
 
     @classmethod
     def open(cls, settings: Settings) -> RecordExplainer:
@@ -66,16 +67,16 @@ class RecordExplainer:
         # At this process's low priority nobody should have to wait for a record.
         records, writer = open_records(settings, starts=False)
         recorder = Recorder(writer, "glassline-explainer")
-        explainer = cls(Registry.of(settings, recorder), records, recorder)
-        explainer._opened = (records, writer)
+        explainer = cls(Registry.of(settings, recorder, serves=False), records, recorder)
+        jobs = JobStore.of(settings)
+        worker = JobWorker(jobs, explainer.explain, settings.explain_job_timeout_s)
+        explainer._closing = [worker.close, jobs.close, writer.close, records.close]
         return explainer
 
     def close(self) -> None:
         """Write what waits, and close what `open` opened."""
-        if self._opened:
-            records, writer = self._opened
-            writer.close()
-            records.close()
+        for close in self._closing:
+            close()
 
     def explained(
         self, record_id: str, parameters: dict[str, Any], timeout_s: float

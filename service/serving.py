@@ -12,6 +12,7 @@ from service.audit.recorder import Recorder, Writer, open_records
 from service.audit.store import RecordStore
 from service.crew import Crew
 from service.errors import GlasslineError, Unavailable
+from service.explain_jobs import JobStore
 from service.explain_queue import ExplainerProxy, ExplainQueue
 from service.inference.predictor import Predictor
 from service.inference.registry import LoadedModel, Registry
@@ -36,6 +37,7 @@ class Serving:
     predictor: Predictor
     explain_queue: ExplainQueue
     keyring: Keyring
+    jobs: JobStore
     crew: Crew
     #: Whether the server is about to stop: connections are closed after their answer.
     draining: bool = False
@@ -98,6 +100,7 @@ class Serving:
         self.predictor.close()
         self.writer.close()
         self.records.close()
+        self.jobs.close()
 
 
 def open_serving(settings: Settings, explainer: ExplainerProxy) -> Serving:
@@ -125,5 +128,6 @@ def open_serving(settings: Settings, explainer: ExplainerProxy) -> Serving:
         predictor=Predictor(recorder, settings),
         explain_queue=ExplainQueue(explainer, settings.explain_queue, settings.explain_timeout_s),
         keyring=Keyring(settings.keys_file, settings.access),
+        jobs=JobStore.of(settings),
         crew=Crew(settings.root, os.getppid(), settings.workers),
     )

@@ -48,6 +48,12 @@ class Settings(BaseSettings):
     explain_max_samples: int = Field(
         20_000, ge=10, description="Largest num_samples a request may ask for."
     )
+    explain_jobs: int = Field(
+        1000, ge=1, description="Explanations accepted for later; more get 429."
+    )
+    explain_job_timeout_s: float = Field(
+        3600.0, gt=0, description="Seconds that an explanation accepted for later may take."
+    )
     predict_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="Seconds before a prediction gets 504."
     )

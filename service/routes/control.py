@@ -21,6 +21,7 @@ from service.errors import GlasslineError, Unavailable
 from service.inference.statistics import model_statistics
 from service.protocol.metadata import model_metadata, server_metadata
 from service.routes import openapi
+from service.routes.jobs import shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred
 from service.routes.status import error_body, error_headers, status_of
 from service.serving import Serving
@@ -28,6 +29,7 @@ from service.serving import Serving
 router = APIRouter()
 ModelPath = Annotated[str, Path(alias="model", description="Model name.", max_length=63)]
 VersionPath = Annotated[str, Path(alias="version", description="Model version.", max_length=9)]
+JobPath = Annotated[str, Path(alias="id", description="Job id.", max_length=64)]
 RecordPath = Annotated[str, Path(alias="id", description="Record id.", max_length=64)]
 
 
@@ -211,6 +213,18 @@ async def explanation(
     media_type = preferred(accept, EXPLANATION_TYPES)
     body = await _serving(request).explain_queue.render(record_id, media_type)
     return Response(body, media_type=media_type, headers={"vary": "accept"})
+
+
+@router.get("/v2/jobs/{id}", tags=["explanations"])
+async def job(request: Request, job_id: JobPath) -> dict[str, Any]:
+    """How far an explanation is that was accepted for later, and where it is once it is done."""
+    return shown(await asyncio.to_thread(_serving(request).jobs.get, job_id))
+
+
+@router.delete("/v2/jobs/{id}", tags=["explanations"])
+async def cancel_job(request: Request, job_id: JobPath) -> dict[str, Any]:
+    """Take an accepted explanation back; 409 when it is over already."""
+    return shown(await asyncio.to_thread(_serving(request).jobs.cancel, job_id))
 
 
 @router.get("/audit/records/{id}", tags=["audit"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from service.protocol.compression import ENCODINGS, SMALLEST, deflated
 from service.protocol.request import InferRequest
 from service.routes.bodies import BINARY_HEADER, OCTETS, infer_request, plain_body
 from service.routes.exchange import Exchange
+from service.routes.jobs import prefers_later, shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred, preferred_encoding
 from service.routes.reply import JSON, Reply
 from service.serving import Serving
@@ -48,8 +50,8 @@ class DataPlane:
     ) -> None:
         """Predict as `infer` does, then have the recorded prediction explained."""
         media_type = preferred(exchange.header(b"accept"), EXPLANATION_TYPES)
-        answer = await self.explained(exchange, model, context)
-        await self._send_explanation(exchange, answer, media_type)
+        record_id, parameters = await self._predicted(exchange, model, context)
+        await self._explain(exchange, record_id, parameters, media_type, context.caller)
 
     async def explained(
         self,
@@ -60,6 +62,18 @@ class DataPlane:
         version_1: bool = False,
     ) -> dict[str, Any]:
         """The explanation that the request asks for, as JSON."""
+        record_id, parameters = await self._predicted(exchange, model, context, version_1=version_1)
+        return await self._serving.explain_queue.explain(record_id, parameters)
+
+    async def _predicted(
+        self,
+        exchange: Exchange,
+        model: LoadedModel,
+        context: RequestContext,
+        *,
+        version_1: bool = False,
+    ) -> tuple[str, ExplainParameters]:
+        """Predict and record; the record's id, and how it is to be explained."""
         request = await infer_request(exchange, model, self._settings, version_1=version_1)
         parameters = self._explain_parameters({**request.parameters, **exchange.query()})
         if parameters.row >= request.rows:
@@ -68,15 +82,45 @@ class DataPlane:
             )
         prediction = await self._serving.predictor.predict(model, request, context)
         assert prediction.record_id is not None  # what is explained is always recorded
-        return await self._serving.explain_queue.explain(prediction.record_id, parameters)
+        return prediction.record_id, parameters
 
-    async def explain_record(self, exchange: Exchange, record_id: str) -> None:
+    async def explain_record(self, exchange: Exchange, record_id: str, caller: str) -> None:
         """Explain a prediction that was recorded earlier, by its id."""
         media_type = preferred(exchange.header(b"accept"), EXPLANATION_TYPES)
         body = await plain_body(exchange, self._settings)
         parameters = self._explain_parameters({**_parameters_of(body), **exchange.query()})
-        answer = await self._serving.explain_queue.explain(record_id, parameters)
-        await self._send_explanation(exchange, answer, media_type)
+        await self._explain(exchange, record_id, parameters, media_type, caller)
+
+    async def _explain(
+        self,
+        exchange: Exchange,
+        record_id: str,
+        parameters: ExplainParameters,
+        media_type: str,
+        caller: str,
+    ) -> None:
+        """Explain a record now, or accept it for later where the client prefers that."""
+        if prefers_later(exchange.header(b"prefer")):
+            await self._accept(exchange, record_id, parameters, caller)
+        else:
+            answer = await self._serving.explain_queue.explain(record_id, parameters)
+            await self._send_explanation(exchange, answer, media_type)
+
+    async def _accept(
+        self, exchange: Exchange, record_id: str, parameters: ExplainParameters, caller: str
+    ) -> None:
+        await asyncio.to_thread(
+            self._serving.records.get, record_id
+        )  # known, before it is accepted
+        job = await asyncio.to_thread(
+            self._serving.jobs.accept, record_id, parameters.model_dump(mode="json"), caller
+        )
+        headers = {
+            "location": f"/v2/jobs/{job.id}",
+            "preference-applied": "respond-async",
+            "retry-after": "1",
+        }
+        await exchange.send_json(shown(job), 202, headers)
 
     def _explain_parameters(self, values: Mapping[str, Any]) -> ExplainParameters:
         return parse(values, self._settings.explain_max_samples)

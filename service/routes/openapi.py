@@ -103,6 +103,19 @@ _RECORD_ID = {
     "schema": {"type": "string"},
 }
 
+_PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`respond-async` accepts the explanation for later (RFC 7240).",
+    "schema": {"type": "string"},
+}
+_ACCEPTED = {
+    "description": "Accepted for later; `Location` says where to ask how far it is.",
+    "headers": {"Location": {"schema": {"type": "string"}, "required": True}},
+    "content": {"application/json": {"schema": {"type": "object"}}},
+}
+
 
 def _model_parameters(versioned: bool) -> list[dict[str, Any]]:
     names = {"model": "Model name.", **({"version": "Model version."} if versioned else {})}
@@ -134,6 +147,14 @@ def _operation(
     return {"post": {"summary": summary, "tags": [tag], "responses": responses, **parts}}
 
 
+def _or_later(operation: dict[str, Any]) -> dict[str, Any]:
+    """The operation, which `Prefer: respond-async` turns into a job (RFC 7240)."""
+    post = operation["post"]
+    post["parameters"] = [*post["parameters"], _PREFER]
+    post["responses"] = {**post["responses"], "202": _ACCEPTED}
+    return operation
+
+
 def hot_paths() -> dict[str, Any]:
     """OpenAPI path items of the routes in `data_plane.py`."""
     answers = {"application/json": {"schema": _INFER_RESPONSE}}
@@ -152,12 +173,14 @@ def hot_paths() -> dict[str, Any]:
             parameters=_model_parameters(versioned),
             requestBody=_BODY,
         )
-        paths[f"{base}/explain"] = _operation(
-            "Predict, and explain the prediction",
-            "explanations",
-            explanations,
-            parameters=_model_parameters(versioned) + _explain_query(),
-            requestBody=_BODY,
+        paths[f"{base}/explain"] = _or_later(
+            _operation(
+                "Predict, and explain the prediction",
+                "explanations",
+                explanations,
+                parameters=_model_parameters(versioned) + _explain_query(),
+                requestBody=_BODY,
+            )
         )
     for action in ("predict", "explain"):
         paths[f"/v1/models/{{model}}:{action}"] = _operation(
@@ -167,22 +190,24 @@ def hot_paths() -> dict[str, Any]:
             parameters=_model_parameters(versioned=False),
             requestBody={"required": True, "content": {"application/json": {"schema": _V1}}},
         )
-    paths["/v2/records/{id}/explain"] = _operation(
-        "Explain a prediction that was recorded earlier",
-        "explanations",
-        explanations,
-        parameters=[_RECORD_ID, *_explain_query()],
-        requestBody={
-            "required": False,
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "type": "object",
-                        "properties": {"parameters": ExplainParameters.model_json_schema()},
+    paths["/v2/records/{id}/explain"] = _or_later(
+        _operation(
+            "Explain a prediction that was recorded earlier",
+            "explanations",
+            explanations,
+            parameters=[_RECORD_ID, *_explain_query()],
+            requestBody={
+                "required": False,
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "properties": {"parameters": ExplainParameters.model_json_schema()},
+                        }
                     }
-                }
+                },
             },
-        },
+        )
     )
     return paths
 

@@ -52,7 +52,7 @@ def scope_of(path: str) -> Scope | None:
         return None
     if path.startswith("/audit"):
         return Scope.AUDIT
-    if path.startswith("/v2/explanations"):
+    if path.startswith(("/v2/explanations", "/v2/jobs")):
         return Scope.EXPLAIN
     if path.startswith("/v2/repository/models/"):
         return Scope.ADMIN

@@ -62,7 +62,7 @@ class Site:
                 return (await self._controlled(exchange), None)
             caller = self._caller(exchange, route.scope)
             if route.action == "explain-record":
-                await self._plane.explain_record(exchange, route.subject)
+                await self._plane.explain_record(exchange, route.subject, caller)
             else:
                 label = await self._hot(exchange, route, caller)
         except GlasslineError as error:
