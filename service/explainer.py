@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ from service.errors import (
     InvalidParameter,
     UnknownRecord,
 )
+from service.explain.explanation import sha256
 from service.explain.image import ImageConfig, ImageExplanation, explain_image
 from service.explain.parameters import ExplainParameters, target_index
 from service.explain.render import render_overlay
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 Progress = Callable[[int, int], None]
+#: Explanations whose identical twins are answered from their record.
+REMEMBERED = 1024
 #: Perturbed pictures that go to the graph together: enough to keep it busy, and no more than
 #: keeps its activations, some fifty times the pictures, within a few hundred megabytes.
 BATCH_BYTES, SMALLEST_BATCH, LARGEST_BATCH = 2 * 1024 * 1024, 4, 256
@@ -55,6 +60,8 @@ class RecordExplainer:
         self._records = records
         self._recorder = recorder
         self._one_at_a_time = threading.Lock()
+        #: by `_key`, ids of the explanations made last
+        self._made: OrderedDict[str, str] = OrderedDict()
         self._closing: list[Callable[[], object]] = []
 
     @classmethod
@@ -104,6 +111,9 @@ class RecordExplainer:
     ) -> dict[str, Any]:
         """Explain one row of a recorded prediction and record the explanation.
 
+        Identical requests share one: the answer then names the prediction that it was made for,
+        another one with the same input, model and parameters.
+
         Args:
             record_id: id of a prediction.
             parameters: what was asked for; the model's defaults fill the rest.
@@ -122,6 +132,9 @@ class RecordExplainer:
             model = self._model_of(prediction)
             image = self._image(record_id, model, parameters.row)
             config = _config(model, parameters, image.nbytes)
+            key = _key(model, image, config)
+            if twin := self._shared(key):
+                return self._answer(twin)
             started_at, start = datetime.now(UTC), time.perf_counter()
             explanation = explain_image(
                 image, _scores_of(model), config, progress=progress, deadline=deadline
@@ -131,8 +144,31 @@ class RecordExplainer:
             )
             r2 = [one.r2 for one in explanation.explanations]
             model.metrics.explained(time.perf_counter() - start, explanation.samples_used, r2)
+            self._remember(key, explanation_id)
         named = {"name": model.manifest.name, "version": model.manifest.version}
         return _answer(explanation_id, record_id, named, explanation.to_json())
+
+    def _shared(self, key: str) -> str | None:
+        """Id of an explanation of the same input by the same model in the same way."""
+        explanation_id = self._made.get(key)
+        if explanation_id is not None:
+            self._made.move_to_end(key)
+        return explanation_id
+
+    def _remember(self, key: str, explanation_id: str) -> None:
+        self._made[key] = explanation_id
+        if len(self._made) > REMEMBERED:
+            self._made.popitem(last=False)
+
+    def _answer(self, explanation_id: str) -> dict[str, Any]:
+        """A recorded explanation, as it was answered when it was made."""
+        body = orjson.loads(self._records.get(explanation_id).body)
+        content = self._content(explanation_id)
+        return _answer(explanation_id, body["explains"], body["model"], content)
+
+    def _content(self, explanation_id: str) -> dict[str, Any]:
+        content: dict[str, Any] = orjson.loads(self._records.payload(explanation_id, "explanation"))
+        return content
 
     def render(self, explanation_id: str, media_type: str) -> bytes:
         """A recorded explanation as JSON, PNG overlay or HTML report.
@@ -147,10 +183,9 @@ class RecordExplainer:
                 f"Read it at /audit/records/{explanation_id}."
             )
         body = orjson.loads(record.body)
-        content = orjson.loads(self._records.payload(explanation_id, "explanation"))
         if media_type == "application/json":
-            answer = _answer(explanation_id, body["explains"], body["model"], content)
-            return orjson.dumps(answer)
+            return orjson.dumps(self._answer(explanation_id))
+        content = self._content(explanation_id)
         arrays = {
             name: decode_array(self._records.payload(explanation_id, name))
             for name in ("segments", "weights", "image")
@@ -216,6 +251,12 @@ def _config(model: LoadedModel, parameters: ExplainParameters, image_bytes: int)
     )
 
 
+def _key(model: LoadedModel, image: NDArray[np.uint8], config: ImageConfig) -> str:
+    """The same for explanations that would be the same bit for bit."""
+    parts = (model.manifest.digest, sha256(image), str(image.shape), repr(config))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def _scores_of(model: LoadedModel) -> Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]:
     """(n, C, H, W) images to (n, n_labels) scores, through the recorded model."""
     assert model.manifest.media is not None
@@ -228,7 +269,10 @@ def _scores_of(model: LoadedModel) -> Callable[[NDArray[np.uint8]], NDArray[np.f
 
 
 def _answer(
-    explanation_id: str, record_id: str, model: dict[str, Any], content: dict[str, Any]
+    explanation_id: str,
+    record_id: str,
+    model: dict[str, Any],
+    content: dict[str, Any],
 ) -> dict[str, Any]:
     return {
         "model_name": model["name"],

@@ -25,6 +25,7 @@ from service.routes.reply import JSON, Reply
 from service.serving import Serving
 
 RECORD_HEADER = "glassline-record-id"
+PREDICTION_HEADER = "glassline-prediction-id"
 
 
 class DataPlane:
@@ -104,7 +105,7 @@ class DataPlane:
             await self._accept(exchange, record_id, parameters, caller)
         else:
             answer = await self._serving.explain_queue.explain(record_id, parameters)
-            await self._send_explanation(exchange, answer, media_type)
+            await self._send_explanation(exchange, answer, media_type, record_id)
 
     async def _accept(
         self, exchange: Exchange, record_id: str, parameters: ExplainParameters, caller: str
@@ -126,11 +127,13 @@ class DataPlane:
         return parse(values, self._settings.explain_max_samples)
 
     async def _send_explanation(
-        self, exchange: Exchange, answer: dict[str, Any], media_type: str
+        self, exchange: Exchange, answer: dict[str, Any], media_type: str, record_id: str
     ) -> None:
         explanation_id = answer["explanation_id"]
         headers = {
             RECORD_HEADER: explanation_id,
+            # Not always the one in the answer: identical requests share one explanation.
+            PREDICTION_HEADER: record_id,
             "content-location": f"/v2/explanations/{explanation_id}",
             "vary": "accept",
         }

@@ -186,7 +186,7 @@ def measure(
         return _load(command(seconds), seconds)
     lead = 2.0
     explain = load.command(
-        "asyncio", f"{base}/v2/models/{MODEL}/explain", path, headers,
+        "asyncio", f"{base}/v2/models/{MODEL}/explain?seed={{n}}", path, headers,
         lead + TRIES * (seconds + 1), EXPLAINING,
     )  # fmt: skip
     explaining = subprocess.Popen(explain, stdout=subprocess.PIPE, text=True)

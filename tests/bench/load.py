@@ -1,6 +1,7 @@
 """Closed-loop load on one URL: wrk where it is installed, else this file as a process.
 
 As a process: python tests/bench/load.py URL BODY-FILE SECONDS CONNECTIONS ["Header: value" ...]
+`{n}` in the URL becomes another number in each request.
 It prints what `post.lua` prints. Each connection sends its next request when the answer to
 the last has come; a run ends by time, and at COUNT requests whatever happens.
 """
@@ -8,6 +9,7 @@ the last has come; a run ends by time, and at COUNT requests whatever happens.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import shutil
 import subprocess
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 
 COUNT = 20_000_000
 TIMEOUT_SECONDS = 60
+_numbers = itertools.count()
 _HERE = Path(__file__).resolve()
 
 
@@ -85,9 +88,10 @@ class _Connection(asyncio.Protocol):
         self._ask()
 
     def _ask(self) -> None:
+        request = self._request.replace(b"{n}", b"%d" % next(_numbers))
         self._parser = self._new_parser(self)
         self._start = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)

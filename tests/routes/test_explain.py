@@ -53,6 +53,19 @@ def test_the_same_seed_gives_the_same_explanation_and_another_seed_another(
     assert weights(7) != weights(8)
 
 
+def test_identical_requests_share_one_explanation(client: httpx.Client, digit_png: bytes) -> None:
+    def ask(**parameters: int) -> httpx.Response:
+        asked = {"num_samples": 200, "seed": 4711} | parameters
+        return client.post(EXPLAIN, content=digit_png, headers=PNG, params=asked)
+
+    first, again, other = ask(), ask(), ask(num_features=9)
+    assert again.json() == first.json()
+    assert other.json()["explanation_id"] != first.json()["explanation_id"]
+    predictions = [one.headers["glassline-prediction-id"] for one in (first, again, other)]
+    assert len(set(predictions)) == 3, "each prediction has its own record"
+    assert first.json()["record_id"] == predictions[0]
+
+
 def test_an_explanation_is_to_be_had_as_json_png_and_html(
     client: httpx.Client, digit_png: bytes
 ) -> None:
