@@ -9,8 +9,8 @@ variable that is set later changes nothing.
 from __future__ import annotations
 
 import os
-import re
 import time
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import MultiProcessValue
 
-from service import tally
+from service import metrics_files, tally
 from service.tally import moment, observer
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ MODEL_LOAD = Histogram(
 )
 MODEL_PROVIDER = Gauge(
     "glassline_model_provider",
-    "1 for the ONNX Runtime execution provider a loaded model runs on.",
+    "1 for the ONNX Runtime execution provider a served model runs on.",
     (*_MODEL, "provider"),
     multiprocess_mode="livemax",
 )
@@ -173,12 +173,13 @@ class ModelMetrics:
     """
 
     __slots__ = (
-        "_explain", "_labels", "_last", "_load", "_predict", "_r2", "_rows", "_samples",
-        "postprocess", "preprocess", "queued", "waiting",
+        "_explain", "_labels", "_last", "_load", "_predict", "_provider", "_r2", "_rows",
+        "_samples", "postprocess", "preprocess", "queued", "waiting",
     )  # fmt: skip
 
     def __init__(self, model: str, version: str) -> None:
         self._labels = (model, version)
+        self._provider: Gauge | None = None
         #: seconds to decode a request body
         self.preprocess = observer(PREPROCESS.labels(model, version))
         #: seconds that a request waited before its batch ran
@@ -195,10 +196,17 @@ class ModelMetrics:
         self._r2 = EXPLANATION_R2.labels(model, version)
         self._load = MODEL_LOAD.labels(model, version)
 
-    def loaded(self, seconds: float, provider: str) -> None:
-        """The model was loaded, and runs on this execution provider."""
+    def loaded(self, seconds: float, provider: str | None) -> None:
+        """The model was loaded, and is served on this execution provider, None if it is not."""
         self._load.observe(seconds)
-        MODEL_PROVIDER.labels(*self._labels, provider).set(1)
+        if provider is not None:
+            self._provider = MODEL_PROVIDER.labels(*self._labels, provider)
+            self._provider.set(1)
+
+    def unloaded(self) -> None:
+        """The model is served by this process no more."""
+        if self._provider is not None:
+            self._provider.set(0)
 
     def predict(self, seconds: float, rows: int) -> None:
         """The graph ran once on so many rows."""
@@ -253,41 +261,26 @@ def audit_group() -> Callable[[float], None]:
 
 def exposition() -> tuple[bytes, str]:
     """All metrics of all processes, and their media type."""
-    return generate_latest(_merged()), CONTENT_TYPE
+    with _merged() as registry:
+        return generate_latest(registry), CONTENT_TYPE
 
 
-def samples() -> Iterator[Sample]:
+def samples() -> list[Sample]:
     """Every sample of all processes, buckets included."""
-    for family in _merged().collect():
-        yield from family.samples
+    with _merged() as registry:
+        return [sample for family in registry.collect() for sample in family.samples]
 
 
-def _merged() -> CollectorRegistry:
+@contextmanager
+def _merged() -> Iterator[CollectorRegistry]:
     tally.flush()
     if _DIRECTORY is None:
-        return REGISTRY
-    _reap(_DIRECTORY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(_DIRECTORY))  # type: ignore[no-untyped-call]
-    return registry
-
-
-def _reap(directory: Path) -> None:
-    """Drop the live gauges of dead processes; what they counted stays counted."""
-    for file in directory.glob("gauge_live*_*.db"):
-        match = re.fullmatch(r"gauge_live[a-z]*_(\d+)\.db", file.name)
-        if match and not _is_alive(int(match[1])):
-            file.unlink(missing_ok=True)  # another process may be quicker
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # it is somebody else's, but it is there
-    return True
+        yield REGISTRY
+        return
+    with metrics_files.steady(_DIRECTORY):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=str(_DIRECTORY))  # type: ignore[no-untyped-call]
+        yield registry
 
 
 def documented() -> list[tuple[str, str, str]]:

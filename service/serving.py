@@ -41,6 +41,8 @@ class Serving:
     crew: Crew
     #: Whether the server is about to stop: connections are closed after their answer.
     draining: bool = False
+    #: of what the repository agreed on when it was last read; see `Repository.stamp`
+    seen: tuple[int, int] = (0, 0)
     _following: asyncio.Task[None] | None = None
 
     async def model(self, name: str, version: str | None) -> LoadedModel:
@@ -60,13 +62,12 @@ class Serving:
         self.writer.attend()
 
     async def _follow(self) -> None:
-        seen = self.repository.stamp()
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
             self.draining = self.crew.draining
             stamp = self.repository.stamp()
-            if stamp != seen:
-                seen = stamp
+            if stamp != self.seen:
+                self.seen = stamp
                 await self.follow_now()
 
     async def follow_now(self) -> None:
@@ -117,6 +118,7 @@ def open_serving(settings: Settings, explainer: ExplainerProxy) -> Serving:
     recorder = Recorder(writer, "glassline")
     registry = Registry.of(settings, recorder)
     repository = Repository(settings.root, ModelStore(settings.root))
+    seen = repository.stamp()  # before it is read: what changes meanwhile is followed later
     registry.follow(repository.read())
     writer.wait()
     return Serving(
@@ -130,4 +132,5 @@ def open_serving(settings: Settings, explainer: ExplainerProxy) -> Serving:
         keyring=Keyring(settings.keys_file, settings.access),
         jobs=JobStore.of(settings),
         crew=Crew(settings.root, os.getppid(), settings.workers),
+        seen=seen,
     )

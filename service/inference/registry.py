@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,12 +15,11 @@ from service.audit.recorder import RecordedModel, Recorder
 from service.errors import (
     CorruptModel,
     GlasslineError,
-    InvalidRequest,
     Unavailable,
     UnknownModel,
 )
 from service.inference.repository import LATEST, RepositoryState
-from service.inference.session import Device, Session, blank_inputs
+from service.inference.session import Device, Session, warm_session
 from service.manifest import Manifest
 from service.metrics import ModelMetrics
 from service.settings import Settings
@@ -30,8 +28,6 @@ from service.tasks.classify import Classifier
 
 #: A session keeps its weights once in the file's form and once as it runs them, and arenas.
 _MEMORY_FACTOR, _MEMORY_FLOOR = 2, 8 * 1024 * 1024
-#: Graphs faster than this on one thread are slower on several.
-ONE_THREAD_SECONDS = 0.001
 _log = logging.getLogger("glassline.registry")
 
 
@@ -79,6 +75,7 @@ class Registry:
         threads: a graph; 0 = one for fast graphs, all cores for the others.
         memory_bytes: what all loaded models together may hold, by estimate; the least
             recently used are dropped and loaded again when asked for; 0 = no limit.
+        serves: whether requests are answered from it, so that metrics tell where.
         on_load: told of each model that was loaded.
         on_refusal: told name, version and reason of each that was not.
     """
@@ -89,6 +86,7 @@ class Registry:
         device: Device = "auto",
         threads: int = 0,
         memory_bytes: int = 0,
+        serves: bool = True,
         on_load: Callable[[LoadedModel], None] | None = None,
         on_refusal: Callable[[str, str, str], None] | None = None,
     ) -> None:
@@ -96,6 +94,7 @@ class Registry:
         self._device: Device = device
         self._threads = threads
         self._memory_bytes = memory_bytes
+        self._serves = serves
         self._on_load = on_load
         self._on_refusal = on_refusal
         self._loaded: dict[tuple[str, str], LoadedModel] = {}
@@ -107,13 +106,14 @@ class Registry:
         self._lock = threading.RLock()
 
     @classmethod
-    def of(cls, settings: Settings, recorder: Recorder) -> Registry:
+    def of(cls, settings: Settings, recorder: Recorder, serves: bool = True) -> Registry:
         """A registry as the settings say, which records what it loads and refuses."""
         return cls(
             ModelStore(settings.root),
             settings.device,
             settings.threads,
             settings.model_memory_bytes,
+            serves,
             on_load=lambda model: recorder.model_load(model.recorded, model.load_seconds),
             on_refusal=recorder.model_refused,
         )
@@ -208,7 +208,7 @@ class Registry:
         start = time.perf_counter()
         try:
             stored = self._store.get(name, version)
-            session = self._warm_session(stored)
+            session = warm_session(stored, self._device, self._threads)
         except (CorruptModel, Unavailable) as error:
             self._refused[name, version] = str(error)
             if self._on_refusal:
@@ -216,7 +216,7 @@ class Registry:
             raise
         seconds = time.perf_counter() - start
         metrics = ModelMetrics(name, version)
-        metrics.loaded(seconds, session.provider)
+        metrics.loaded(seconds, session.provider if self._serves else None)
         _log.info("loaded %s in %.2f s", stored.manifest.reference, seconds)
         recorded = RecordedModel.of(
             stored.manifest, session.runtime_version, session.provider, session.threads
@@ -227,24 +227,6 @@ class Registry:
         if self._on_load:
             self._on_load(model)
         return model
-
-    def _warm_session(self, stored: StoredModel) -> Session:
-        """A session that has run; on one thread where more would only be handed work around."""
-        session = Session(stored, device=self._device, threads=self._threads or 1)
-        self._warm_up(stored, session)
-        cores = len(os.sched_getaffinity(0))
-        if not self._threads and cores > 1 and session.row_seconds > ONE_THREAD_SECONDS:
-            session = Session(stored, device=self._device, threads=cores)
-            self._warm_up(stored, session)
-        return session
-
-    @staticmethod
-    def _warm_up(stored: StoredModel, session: Session) -> None:
-        try:
-            session.warm_up(blank_inputs(stored))
-        except InvalidRequest as error:
-            # Zeros need not be a sensible input; the first real one warms it up then.
-            _log.warning("%s could not be warmed up with zeros: %s", session.reference, error)
 
     def _make_room(self, keep: tuple[str, str]) -> None:
         if not self._memory_bytes:
@@ -258,8 +240,10 @@ class Registry:
             self._drop(oldest)
 
     def _drop(self, key: tuple[str, str]) -> None:
-        self._loaded.pop(key, None)
+        model = self._loaded.pop(key, None)
         self._used.pop(key, None)
+        if model:
+            model.metrics.unloaded()
 
     def versions(self, name: str) -> list[str]:
         """Stored versions of a model, oldest first.

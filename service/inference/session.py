@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import os
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -18,6 +19,8 @@ from service.protocol.datatypes import DTYPES
 from service.store import StoredModel
 
 Device = Literal["cpu", "cuda", "auto"]
+#: Graphs faster than this on one thread are slower on several.
+ONE_THREAD_SECONDS = 0.001
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _log = logging.getLogger("glassline.session")
 
@@ -111,6 +114,34 @@ class Session:
             times.append(time.perf_counter() - start)
         self.row_seconds = min(times[1:]) / rows
         _log.info("%s on %s: %.3f ms a row", self.reference, self.provider, self.row_seconds * 1e3)
+
+
+def warm_session(model: StoredModel, device: Device, threads: int = 0) -> Session:
+    """A session that has run.
+
+    Args:
+        model: a stored, verified model.
+        device: see `Session`.
+        threads: of the graph; 0 = one where more would only hand the work around, else all cores.
+
+    Raises:
+        CorruptModel, Unavailable: see `Session`.
+    """
+    session = Session(model, device=device, threads=threads or 1)
+    _warm_up(model, session)
+    cores = len(os.sched_getaffinity(0))
+    if not threads and cores > 1 and session.row_seconds > ONE_THREAD_SECONDS:
+        session = Session(model, device=device, threads=cores)
+        _warm_up(model, session)
+    return session
+
+
+def _warm_up(model: StoredModel, session: Session) -> None:
+    try:
+        session.warm_up(blank_inputs(model))
+    except InvalidRequest as error:
+        # Zeros need not be a sensible input; the first real one warms it up then.
+        _log.warning("%s could not be warmed up with zeros: %s", session.reference, error)
 
 
 def blank_inputs(model: StoredModel, rows: int = 1, free: int = 8) -> dict[str, NDArray[Any]]:
