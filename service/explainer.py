@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,11 @@ from service.explain.image import ImageConfig, ImageExplanation, explain_image
 from service.explain.parameters import ExplainParameters, target_index
 from service.explain.render import render_overlay
 from service.explain.report import render_report
+from service.explain.trust import faithfulness, stability
 from service.explain_jobs import JobStore
 from service.explain_queue import packed
 from service.explain_worker import JobWorker
+from service.inference.devices import gpu_of
 from service.inference.registry import LoadedModel, Registry
 
 if TYPE_CHECKING:
@@ -65,8 +68,12 @@ class RecordExplainer:
         self._closing: list[Callable[[], object]] = []
 
     @classmethod
-    def open(cls, settings: Settings) -> RecordExplainer:
+    def open(cls, settings: Settings, number: int = 0) -> RecordExplainer:
         """An explainer with a registry and a record writer of its own.
+
+        Args:
+            settings: of this process.
+            number: of this process among its like, from 0.
 
         Raises:
             Unavailable: the record store cannot be opened.
@@ -74,7 +81,9 @@ class RecordExplainer:
         # At this process's low priority nobody should have to wait for a record.
         records, writer = open_records(settings, starts=False)
         recorder = Recorder(writer, "glassline-explainer")
-        explainer = cls(Registry.of(settings, recorder, serves=False), records, recorder)
+        explainer = cls(
+            Registry.of(settings, recorder, gpu_of(number), serves=False), records, recorder
+        )
         jobs = JobStore.of(settings)
         worker = JobWorker(jobs, explainer.explain, settings.explain_job_timeout_s)
         explainer._closing = [worker.close, jobs.close, writer.close, records.close]
@@ -132,13 +141,14 @@ class RecordExplainer:
             model = self._model_of(prediction)
             image = self._image(record_id, model, parameters.row)
             config = _config(model, parameters, image.nbytes)
-            key = _key(model, image, config)
+            key = _key(model, image, config, parameters)
             if twin := self._shared(key):
                 return self._answer(twin)
             started_at, start = datetime.now(UTC), time.perf_counter()
             explanation = explain_image(
                 image, _scores_of(model), config, progress=progress, deadline=deadline
             )
+            explanation = _examined(image, model, config, parameters, explanation, deadline)
             explanation_id = self._recorder.explanation(
                 model.recorded, prediction, parameters.row, image, explanation, started_at
             )
@@ -251,9 +261,34 @@ def _config(model: LoadedModel, parameters: ExplainParameters, image_bytes: int)
     )
 
 
-def _key(model: LoadedModel, image: NDArray[np.uint8], config: ImageConfig) -> str:
+def _examined(
+    image: NDArray[np.uint8],
+    model: LoadedModel,
+    config: ImageConfig,
+    parameters: ExplainParameters,
+    explanation: ImageExplanation,
+    deadline: float,
+) -> ImageExplanation:
+    """The explanation with the quality that was asked for besides; see `explain/trust.py`."""
+    quality, scores = explanation.quality, _scores_of(model)
+    if parameters.faithfulness:
+        deletion, insertion = faithfulness(image, scores, config, explanation)
+        quality = replace(quality, deletion_auc=deletion, insertion_auc=insertion)
+    if repeats := parameters.repeats:
+        vsi, csi = stability(image, scores, config, explanation, repeats, deadline)
+        quality = replace(quality, repeats=repeats, vsi=vsi, csi=csi)
+    return replace(explanation, quality=quality)
+
+
+def _key(
+    model: LoadedModel,
+    image: NDArray[np.uint8],
+    config: ImageConfig,
+    parameters: ExplainParameters,
+) -> str:
     """The same for explanations that would be the same bit for bit."""
-    parts = (model.manifest.digest, sha256(image), str(image.shape), repr(config))
+    asked = f"{config!r} {parameters.faithfulness} {parameters.repeats}"
+    parts = (model.manifest.digest, sha256(image), str(image.shape), asked)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -45,6 +45,8 @@ class LabelExplanation:
     split_stability: float
     split_top: int
     verdict: str
+    #: standard errors of `weights`, in their order; empty in explanations of older releases
+    weight_errors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,12 @@ class Quality:
     r2: float
     split_stability: float
     verdict: str
+    #: on request only; see `trust.py`
+    deletion_auc: float | None = None
+    insertion_auc: float | None = None
+    repeats: int | None = None
+    vsi: float | None = None
+    csi: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +175,13 @@ class ImageExplanation:
                 f"The stored array was changed or belongs to another explanation."
             )
         labels = tuple(
-            LabelExplanation(**{**one, "weights": tuple((s, w) for s, w in one["weights"])})
+            LabelExplanation(
+                **{
+                    **one,
+                    "weights": tuple((s, w) for s, w in one["weights"]),
+                    "weight_errors": tuple(one.get("weight_errors", ())),
+                }
+            )
             for one in json["explanations"]
         )
         return cls(

@@ -39,6 +39,12 @@ class ExplainParameters(BaseModel):
         description="End early once the order of the strongest five is settled with this nominal "
         "chance, 0.85 for instance; 0 draws all num_samples.",
     )
+    faithfulness: bool = Field(
+        False, description="Also hide and reveal the segments in their order (deletion, insertion)."
+    )
+    repeats: int = Field(
+        0, ge=0, le=20, description="Explain again with so many other seeds (VSI, CSI)."
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the random perturbations.")
 
     def resolved(self, defaults: ExplainerDefaults) -> ExplainParameters:

@@ -123,6 +123,7 @@ def judge(
         score_spread=spread,
         split_stability=stability,
         split_top=top,
+        weight_errors=surrogate.errors(scores, label, [segment for segment, _ in fit.weights]),
         verdict=verdict(
             score=float(column[0]),
             spread=spread,

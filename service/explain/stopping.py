@@ -9,8 +9,8 @@ soon as it reaches what was asked for.
 The test looks again and again and assumes that neighbours swap independently, so the
 confidence is nominal; `tests/bench/stopping.py` says how often the order was the same.
 
-Source: the sandwich estimator of a weighted regression's covariance, White 1980,
-doi 10.2307/1912934; the conditional-variance argument is that of interim analyses.
+Source: the conditional-variance argument is that of interim analyses of trials; the covariance
+is `surrogate.sandwich`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from service.explain.surrogate import sandwich
+
 #: How many of the strongest segments must keep their order.
 TOP = 5
 #: Samples between two looks, and segments' multiple of samples before the first.
 STEP = 50
 SAMPLES_PER_SEGMENT = 5
-_RIDGE = 1.0
 
 
 def first_look(segments: int) -> int:
@@ -53,7 +54,7 @@ def confidence(
     Returns:
         0 to 1; 0 where the score does not move, for then there is no order.
     """
-    weights, covariance = _fit(shown, scores.astype(np.float64), proximities)
+    weights, covariance = sandwich(shown, scores.astype(np.float64), proximities)
     order = np.argsort(-np.abs(weights))[: top + 1]
     if len(order) < 2:
         return 1.0
@@ -67,18 +68,3 @@ def confidence(
     if not (variance > 0).all():
         return 0.0
     return float(np.prod(ndtr(gaps / np.sqrt(variance))))
-
-
-def _fit(
-    shown: NDArray[np.int64], scores: NDArray[np.float64], proximities: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights of the ridge on all segments, and their sandwich covariance: (S,), (S, S)."""
-    design = np.column_stack([np.ones(len(shown)), shown])
-    penalty = _RIDGE * np.eye(design.shape[1])
-    penalty[0, 0] = 0
-    bread = np.linalg.inv(design.T @ (design * proximities[:, None]) + penalty)
-    weights = bread @ (design.T @ (proximities * scores))
-    pull = design * (proximities * (scores - design @ weights))[:, None]
-    freedom = len(shown) / max(1, len(shown) - design.shape[1])
-    covariance = bread @ (pull.T @ pull) @ bread * freedom
-    return weights[1:], covariance[1:, 1:]

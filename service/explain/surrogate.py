@@ -70,6 +70,15 @@ class Surrogate:
         self.proximities = kernel(self._distances, kernel_width)
         self.segments = shown.shape[1]
 
+    def errors(
+        self, scores: NDArray[np.floating[Any]], label: int, segments: Sequence[int]
+    ) -> tuple[float, ...]:
+        """Standard errors of the weights of these segments, fitted together."""
+        _, covariance = sandwich(
+            self._shown[:, list(segments)], scores[:, label].astype(np.float64), self.proximities
+        )
+        return tuple(float(error) for error in np.sqrt(np.maximum(np.diag(covariance), 0)))
+
     def fit(
         self,
         scores: NDArray[np.floating[Any]],
@@ -91,6 +100,32 @@ class Surrogate:
             float(r2),
             float(np.asarray(local).ravel()[0]),
         )
+
+
+def sandwich(
+    shown: NDArray[np.int64], scores: NDArray[np.float64], proximities: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights of the ridge on these segments, and their covariance.
+
+    Args:
+        shown: (n, S) masks.
+        scores: (n,) of one label.
+        proximities: (n,) kernel weights.
+
+    Returns:
+        (S,) weights in the score's unit, and (S, S). It holds whatever the errors look like,
+        the surrogate's own misfit among them.
+    Source: White 1980, doi 10.2307/1912934, with the n/(n-p) correction for few samples.
+    """
+    design = np.column_stack([np.ones(len(shown)), shown])
+    penalty = np.eye(design.shape[1])
+    penalty[0, 0] = 0
+    bread = np.linalg.inv(design.T @ (design * proximities[:, None]) + penalty)
+    weights = bread @ (design.T @ (proximities * scores))
+    pull = design * (proximities * (scores - design @ weights))[:, None]
+    freedom = len(shown) / max(1, len(shown) - design.shape[1])
+    covariance = bread @ (pull.T @ pull) @ bread * freedom
+    return weights[1:], covariance[1:, 1:]
 
 
 class _ScreenedLime(LimeBase):  # type: ignore[misc]  # lime has no type information

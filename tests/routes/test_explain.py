@@ -66,6 +66,17 @@ def test_identical_requests_share_one_explanation(client: httpx.Client, digit_pn
     assert first.json()["record_id"] == predictions[0]
 
 
+def test_quality_that_costs_more_comes_on_request(client: httpx.Client, digit_png: bytes) -> None:
+    plain = explained(client, digit_png)["explanation"]["quality"]  # type: ignore[index]
+    assert plain["deletion_auc"] is None
+    assert plain["vsi"] is None
+    asked = explained(client, digit_png, faithfulness="true", repeats=2)["explanation"]["quality"]  # type: ignore[index]
+    assert 0 <= asked["deletion_auc"] < asked["insertion_auc"] <= 1
+    assert asked["repeats"] == 2
+    assert 0 <= asked["vsi"] <= 1
+    assert 0 <= asked["csi"] <= 1
+
+
 def test_an_explanation_is_to_be_had_as_json_png_and_html(
     client: httpx.Client, digit_png: bytes
 ) -> None:
