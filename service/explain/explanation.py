@@ -125,7 +125,11 @@ class ImageExplanation:
                 "sha256": self.digests["segments"],
             },
             "explanations": [
-                {**asdict(one), "weights": [list(pair) for pair in one.weights]}
+                {
+                    **asdict(one),
+                    "weights": [list(pair) for pair in one.weights],
+                    "weight_errors": list(one.weight_errors),
+                }
                 for one in self.explanations
             ],
             "quality": asdict(self.quality),
