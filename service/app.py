@@ -38,6 +38,11 @@ _QUIET: Any = {
 }
 
 
+def _worker() -> int:
+    """Number of this process among its like, from 0; BentoML counts from 1."""
+    return (bentoml.server_context.worker_index or 1) - 1
+
+
 @bentoml.service(
     name="glassline-explainer",
     workers=settings.explain_workers,
@@ -53,7 +58,7 @@ class Explainer:
         from service.explainer import RecordExplainer
 
         configure_logging(settings.log_level)
-        self._explainer = RecordExplainer.open(settings)
+        self._explainer = RecordExplainer.open(settings, _worker())
 
     @bentoml.api
     def explain(
@@ -91,7 +96,7 @@ class Glassline:
         from service.serving import open_serving
 
         configure_logging(settings.log_level)
-        self._serving = open_serving(settings, self.explainer.to_async)
+        self._serving = open_serving(settings, self.explainer.to_async, _worker())
         application.open(self._serving)
         Doorkeeper.crew = self._serving.crew
         self._serving.crew.join()

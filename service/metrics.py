@@ -144,6 +144,9 @@ MODEL_PROVIDER = Gauge(
     (*_MODEL, "provider"),
     multiprocess_mode="livemax",
 )
+DEVICE_FALLBACKS = Counter(
+    "glassline_device_fallbacks", "Loads onto the CPU where a GPU was to be expected.", _MODEL
+)
 AUDIT_APPEND = Histogram(
     "glassline_audit_append_seconds",
     "Seconds from handing in a record until it is durable.",
@@ -159,7 +162,8 @@ AUDIT_GROUP = Histogram(
 _ALL = (
     REQUEST_DURATION, PREPROCESS, QUEUE, PREDICT, POSTPROCESS, EXPLAIN, BATCH_ROWS,
     LAST_INFERENCE, REQUESTS_WAITING, REQUESTS_REFUSED, EXPLANATION_SAMPLES,
-    EXPLANATION_R2, EXPLANATIONS, EXPLANATIONS_WAITING, MODEL_LOAD, MODEL_PROVIDER, AUDIT_APPEND,
+    EXPLANATION_R2, EXPLANATIONS, EXPLANATIONS_WAITING, MODEL_LOAD, MODEL_PROVIDER,
+    DEVICE_FALLBACKS, AUDIT_APPEND,
     AUDIT_GROUP,
 )  # fmt: skip
 
@@ -196,9 +200,11 @@ class ModelMetrics:
         self._r2 = EXPLANATION_R2.labels(model, version)
         self._load = MODEL_LOAD.labels(model, version)
 
-    def loaded(self, seconds: float, provider: str | None) -> None:
-        """The model was loaded, and is served on this execution provider, None if it is not."""
+    def loaded(self, seconds: float, provider: str | None, fallback: str = "") -> None:
+        """The model was loaded; `provider` is None if it is not served, `fallback` why on a CPU."""
         self._load.observe(seconds)
+        if fallback:
+            DEVICE_FALLBACKS.labels(*self._labels).inc()
         if provider is not None:
             self._provider = MODEL_PROVIDER.labels(*self._labels, provider)
             self._provider.set(1)

@@ -14,6 +14,7 @@ from service.crew import Crew
 from service.errors import GlasslineError, Unavailable
 from service.explain_jobs import JobStore
 from service.explain_queue import ExplainerProxy, ExplainQueue
+from service.inference.devices import gpu_of
 from service.inference.predictor import Predictor
 from service.inference.registry import LoadedModel, Registry
 from service.inference.repository import Repository
@@ -104,19 +105,20 @@ class Serving:
         self.jobs.close()
 
 
-def open_serving(settings: Settings, explainer: ExplainerProxy) -> Serving:
+def open_serving(settings: Settings, explainer: ExplainerProxy, worker: int = 0) -> Serving:
     """The state of a predicting process: records open, models loaded and warm.
 
     Args:
         settings: of this process.
         explainer: the way to the explaining service.
+        worker: number of this process among its like, from 0.
 
     Raises:
         Unavailable: the record store cannot be opened, or nobody comes up to write it.
     """
     records, writer = open_records(settings)
     recorder = Recorder(writer, "glassline")
-    registry = Registry.of(settings, recorder)
+    registry = Registry.of(settings, recorder, gpu_of(worker))
     repository = Repository(settings.root, ModelStore(settings.root))
     seen = repository.stamp()  # before it is read: what changes meanwhile is followed later
     registry.follow(repository.read())

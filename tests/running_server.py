@@ -76,21 +76,20 @@ class Server:
 
 def start_server(home: Path, log: Path, **environment: str) -> Server:
     """`glassline serve`, ready to answer; on a free port unless the environment names one."""
-    port = int(environment.get("GLASSLINE_PORT") or free_port())
+    port = environment.setdefault("GLASSLINE_PORT", str(free_port()))
+    process = glassline_process(home, log, **environment)
+    server = Server(f"http://127.0.0.1:{port}", home, process, log)
+    server.wait_ready()
+    return server
+
+
+def glassline_process(home: Path, log: Path, **environment: str) -> subprocess.Popen[bytes]:
+    """`glassline serve`, just started."""
     with log.open("wb") as sink:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-c", "from service.cli import main; main()", "serve"],
-            env={
-                **os.environ,
-                "GLASSLINE_HOME": str(home),
-                "GLASSLINE_PORT": str(port),
-                "COLUMNS": "400",
-                **environment,
-            },
+            env={**os.environ, "GLASSLINE_HOME": str(home), "COLUMNS": "400", **environment},
             cwd=REPOSITORY,
             stdout=sink,
             stderr=subprocess.STDOUT,
         )
-    server = Server(f"http://127.0.0.1:{port}", home, process, log)
-    server.wait_ready()
-    return server

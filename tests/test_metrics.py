@@ -35,7 +35,7 @@ EXPOSE = "from service import metrics; print(metrics.exposition()[0].decode())"
 EVERYTHING = """
 from service import metrics
 model = metrics.ModelMetrics("m", "1")
-model.loaded(1.5, "CPUExecutionProvider")
+model.loaded(1.5, "CPUExecutionProvider", "no driver")
 model.preprocess(0.001)
 model.queued(0.001)
 model.waiting.set(3)

@@ -18,8 +18,9 @@ from service.errors import (
     Unavailable,
     UnknownModel,
 )
+from service.inference.devices import Device
 from service.inference.repository import LATEST, RepositoryState
-from service.inference.session import Device, Session, warm_session
+from service.inference.session import Session, warm_session
 from service.manifest import Manifest
 from service.metrics import ModelMetrics
 from service.settings import Settings
@@ -75,6 +76,7 @@ class Registry:
         threads: a graph; 0 = one for fast graphs, all cores for the others.
         memory_bytes: what all loaded models together may hold, by estimate; the least
             recently used are dropped and loaded again when asked for; 0 = no limit.
+        gpu: which GPU, where it is one.
         serves: whether requests are answered from it, so that metrics tell where.
         on_load: told of each model that was loaded.
         on_refusal: told name, version and reason of each that was not.
@@ -86,6 +88,7 @@ class Registry:
         device: Device = "auto",
         threads: int = 0,
         memory_bytes: int = 0,
+        gpu: int = 0,
         serves: bool = True,
         on_load: Callable[[LoadedModel], None] | None = None,
         on_refusal: Callable[[str, str, str], None] | None = None,
@@ -94,6 +97,7 @@ class Registry:
         self._device: Device = device
         self._threads = threads
         self._memory_bytes = memory_bytes
+        self._gpu = gpu
         self._serves = serves
         self._on_load = on_load
         self._on_refusal = on_refusal
@@ -106,13 +110,16 @@ class Registry:
         self._lock = threading.RLock()
 
     @classmethod
-    def of(cls, settings: Settings, recorder: Recorder, serves: bool = True) -> Registry:
+    def of(
+        cls, settings: Settings, recorder: Recorder, gpu: int = 0, serves: bool = True
+    ) -> Registry:
         """A registry as the settings say, which records what it loads and refuses."""
         return cls(
             ModelStore(settings.root),
             settings.device,
             settings.threads,
             settings.model_memory_bytes,
+            gpu,
             serves,
             on_load=lambda model: recorder.model_load(model.recorded, model.load_seconds),
             on_refusal=recorder.model_refused,
@@ -208,7 +215,7 @@ class Registry:
         start = time.perf_counter()
         try:
             stored = self._store.get(name, version)
-            session = warm_session(stored, self._device, self._threads)
+            session = warm_session(stored, self._device, self._threads, self._gpu)
         except (CorruptModel, Unavailable) as error:
             self._refused[name, version] = str(error)
             if self._on_refusal:
@@ -216,7 +223,7 @@ class Registry:
             raise
         seconds = time.perf_counter() - start
         metrics = ModelMetrics(name, version)
-        metrics.loaded(seconds, session.provider if self._serves else None)
+        metrics.loaded(seconds, session.provider if self._serves else None, session.fallback)
         _log.info("loaded %s in %.2f s", stored.manifest.reference, seconds)
         recorded = RecordedModel.of(
             stored.manifest, session.runtime_version, session.provider, session.threads

@@ -8,20 +8,20 @@ import os
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.errors import CorruptModel, InvalidRequest, Unavailable
+from service.inference import devices
+from service.inference.devices import Device
 from service.protocol.datatypes import DTYPES
 from service.store import StoredModel
 
-Device = Literal["cpu", "cuda", "auto"]
 #: Graphs faster than this on one thread are slower on several.
 ONE_THREAD_SECONDS = 0.001
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _log = logging.getLogger("glassline.session")
 
 
@@ -33,6 +33,7 @@ class Session:
         role: which of its graphs.
         device: `cuda` refuses to fall back; `auto` takes CUDA where it is and says which.
         threads: intra-op threads, >= 1.
+        gpu: number of the GPU, where it is one.
 
     Raises:
         CorruptModel: ONNX Runtime cannot load the graph.
@@ -45,32 +46,33 @@ class Session:
         role: str = "predict",
         device: Device = "cpu",
         threads: int = 1,
+        gpu: int = 0,
     ) -> None:
         self.reference = model.manifest.reference
         self.threads = threads
         self.runtime_version: str = ort.__version__
-        self._ort = self._open(model, role, device)
-        self.provider: str = self._ort.get_providers()[0]
-        if device == "cuda" and self.provider != _PROVIDERS["cuda"]:
+        session = self._open(model, role, device, gpu)
+        self.provider: str = session.get_providers()[0]
+        if device == "cuda" and self.provider != devices.CUDA:
             raise Unavailable(
                 f"{self.reference}: device 'cuda' was demanded, but ONNX Runtime fell back to "
                 f"{self.provider}. Check the driver, or set GLASSLINE_DEVICE=cpu."
             )
-        self.output_names = [o.name for o in self._ort.get_outputs()]
+        #: why it runs on the CPU although a GPU was to be expected; empty if not
+        self.fallback = devices.fallback(device, self.provider)
+        self._run = devices.runner(session, self.provider)
+        self.output_names = [o.name for o in session.get_outputs()]
         #: seconds for one row, measured at warm-up; decides inline or thread.
         self.row_seconds = 0.0
 
-    def _open(self, model: StoredModel, role: str, device: Device) -> ort.InferenceSession:
+    def _open(
+        self, model: StoredModel, role: str, device: Device, gpu: int
+    ) -> ort.InferenceSession:
         check_runtime()
-        available = ort.get_available_providers()
-        wanted = [_PROVIDERS["cpu"]]
-        if device in ("cuda", "auto") and _PROVIDERS["cuda"] in available:
-            wanted.insert(0, _PROVIDERS["cuda"])
-        elif device == "cuda":
-            raise Unavailable(
-                f"{self.reference}: device 'cuda' was demanded, but this ONNX Runtime offers only "
-                f"{', '.join(available)}. Install glassline[gpu], or set GLASSLINE_DEVICE=cpu."
-            )
+        try:
+            wanted = devices.providers(device, gpu)
+        except Unavailable as error:
+            raise Unavailable(f"{self.reference}: {error}") from None
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
@@ -97,7 +99,7 @@ class Session:
             InvalidRequest: the graph refuses these values, an index out of range say.
         """
         try:
-            values = self._ort.run(self.output_names, inputs)
+            values = self._run(inputs)
         except Exception as error:  # ONNX Runtime's exceptions share no public base
             raise InvalidRequest(
                 f"{self.reference}: the graph refuses these inputs: {error}"
@@ -114,24 +116,28 @@ class Session:
             times.append(time.perf_counter() - start)
         self.row_seconds = min(times[1:]) / rows
         _log.info("%s on %s: %.3f ms a row", self.reference, self.provider, self.row_seconds * 1e3)
+        if self.fallback:
+            _log.warning("%s runs on the CPU: %s.", self.reference, self.fallback)
 
 
-def warm_session(model: StoredModel, device: Device, threads: int = 0) -> Session:
+def warm_session(model: StoredModel, device: Device, threads: int = 0, gpu: int = 0) -> Session:
     """A session that has run.
 
     Args:
         model: a stored, verified model.
         device: see `Session`.
         threads: of the graph; 0 = one where more would only hand the work around, else all cores.
+        gpu: see `Session`.
 
     Raises:
         CorruptModel, Unavailable: see `Session`.
     """
-    session = Session(model, device=device, threads=threads or 1)
+    session = Session(model, device=device, threads=threads or 1, gpu=gpu)
     _warm_up(model, session)
     cores = len(os.sched_getaffinity(0))
-    if not threads and cores > 1 and session.row_seconds > ONE_THREAD_SECONDS:
-        session = Session(model, device=device, threads=cores)
+    slow = session.provider == devices.CPU and session.row_seconds > ONE_THREAD_SECONDS
+    if not threads and cores > 1 and slow:
+        session = Session(model, device="cpu", threads=cores)
         _warm_up(model, session)
     return session
 

@@ -112,11 +112,11 @@ async def health_live() -> dict[str, bool]:
 
 @router.get("/v2/health/ready", tags=["open inference protocol"])
 async def health_ready(request: Request) -> TensorJSON:
-    """Whether `infer` can be asked for; 503 when not."""
+    """Whether `infer` can be asked for; 503 with the reason when not."""
     try:
         _serving(request).check_ready()
-    except Unavailable:
-        return TensorJSON({"live": True, "ready": False}, 503)
+    except Unavailable as error:
+        return TensorJSON({"live": True, "ready": False, "error": str(error)}, 503)
     return TensorJSON({"live": True, "ready": True})
 
 
