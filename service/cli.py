@@ -55,7 +55,8 @@ Model = Annotated[
                              " not given.")
 ]  # fmt: skip
 InputFile = Annotated[
-    Path, typer.Argument(help="PNG, JPEG, or v2 JSON request.", exists=True, dir_okay=False)
+    Path,
+    typer.Argument(help="PNG, JPEG, CSV, text, or v2 JSON request.", exists=True, dir_okay=False),
 ]
 
 

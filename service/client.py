@@ -13,6 +13,8 @@ _MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
     ".json": "application/json",
+    ".csv": "text/csv",
+    ".txt": "text/plain",
 }
 
 

@@ -127,6 +127,8 @@ class Manifest(_Part):
             raise ValueError(f"tensor names must differ, got {names}")
         if "predict" not in self.graphs:
             raise ValueError(f"graphs needs the role 'predict', got {sorted(self.graphs)}")
+        for tensor in (*self.inputs, *self.outputs):
+            _features_fit(tensor)
         if self.media is not None:
             self._media_fits()
         if self.task == "classify":
@@ -163,6 +165,17 @@ class Manifest(_Part):
     def reference(self) -> str:
         """`name@version`, the way people and records name a model."""
         return f"{self.name}@{self.version}"
+
+
+def _features_fit(tensor: Tensor) -> None:
+    """Columns of a table are found by these names."""
+    names, extent = tensor.features, tensor.shape[-1]
+    if names is None:
+        return
+    if len(tensor.shape) > 1 and extent >= 0 and len(names) != extent:
+        raise ValueError(f"tensor '{tensor.name}' has {len(names)} features, but {extent} columns")
+    if len(set(names)) != len(names):
+        raise ValueError(f"features of tensor '{tensor.name}' must differ, got {names}")
 
 
 def elements(shape: tuple[int, ...]) -> int:

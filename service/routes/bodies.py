@@ -9,7 +9,7 @@ from functools import partial
 
 from service.errors import UnsupportedMediaType
 from service.inference.registry import LoadedModel
-from service.protocol import binary_codec, json_codec, media, v1
+from service.protocol import bare, binary_codec, json_codec, v1
 from service.protocol.compression import inflated
 from service.protocol.request import InferRequest
 from service.routes.exchange import Exchange
@@ -26,6 +26,8 @@ _FORM = "application/x-www-form-urlencoded"
 INLINE_BYTES = 32 * 1024
 #: A picture unfolds a thousandfold at most: two megapixels, and most are far from that.
 INLINE_PICTURE_BYTES = 2048
+#: A table costs some ten times what as many bytes of JSON do.
+INLINE_TABLE_BYTES = 4096
 
 
 async def plain_body(exchange: Exchange, settings: Settings) -> bytes:
@@ -67,8 +69,10 @@ def is_quick(headers: Mapping[bytes, bytes], body: bytes) -> bool:
     """
     if _BINARY_FIELD in headers:
         return True
-    picture = headers.get(b"content-type", b"")[:6].lower() == b"image/"
-    return len(body) <= (INLINE_PICTURE_BYTES if picture else INLINE_BYTES)
+    kind = headers.get(b"content-type", b"")[:8].lower()
+    if kind[:6] == b"image/":
+        return len(body) <= INLINE_PICTURE_BYTES
+    return len(body) <= (INLINE_TABLE_BYTES if kind == b"text/csv" else INLINE_BYTES)
 
 
 def decoded(
@@ -102,13 +106,12 @@ def _decoded(
     if content_type in ("", JSON, _FORM) or content_type.endswith("+json"):
         codec = v1.decode if version_1 else json_codec.decode
         return codec(body, manifest, max_rows)
-    pictures = media.content_types(manifest)
-    if manifest.media is not None and content_type in pictures:
-        pixels = media.decode_image(body, manifest.media, settings.max_image_pixels)
-        return InferRequest(None, {manifest.media.input: pixels}, None, {})
+    taken = bare.content_types(manifest)
+    if content_type in taken:
+        return bare.decode(body, given, manifest, max_rows, settings.max_image_pixels)
     if content_type == OCTETS:
         return binary_codec.decode(body, 0, manifest, max_rows)
     raise UnsupportedMediaType(
         f"{manifest.name}: Content-Type: got '{content_type}', wanted "
-        f"{', '.join((JSON, *pictures, OCTETS))}."
+        f"{', '.join((JSON, *taken, OCTETS))}."
     )

@@ -79,6 +79,8 @@ _BODY = {
         "application/json": {"schema": _INFER_REQUEST},
         "image/png": _PICTURE,
         "image/jpeg": _PICTURE,
+        "text/csv": {"schema": {"type": "string"}},
+        "text/plain": {"schema": {"type": "string"}},
         "application/octet-stream": _PICTURE,
     },
 }
