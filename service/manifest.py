@@ -19,6 +19,8 @@ Datatype = Literal[
     "FP16", "FP32", "FP64", "BYTES",
 ]  # fmt: skip
 
+#: What a graph computes in.
+Precision = Literal["fp32", "fp16"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 #: BentoML tags allow exactly this, and so do URLs without escaping.
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -109,6 +111,8 @@ class Manifest(_Part):
     family: str
     task: Literal["classify"]
     graphs: dict[str, Graph] = Field(min_length=1)
+    #: of the weights and the arithmetic in the graphs; tensors outside are as declared
+    precision: Precision = "fp32"
     assets: dict[str, Graph] = Field(default_factory=dict)
     inputs: tuple[Tensor, ...] = Field(min_length=1)
     outputs: tuple[Tensor, ...] = Field(min_length=1)
@@ -153,8 +157,14 @@ class Manifest(_Part):
             )
 
     def canonical(self) -> bytes:
-        """Canonical JSON of this manifest (RFC 8785)."""
-        return rfc8785.dumps(self.model_dump(mode="json"))
+        """Canonical JSON of this manifest (RFC 8785).
+
+        A precision of fp32 is not written: manifests older than the field keep their digests.
+        """
+        content = self.model_dump(mode="json")
+        if self.precision == "fp32":
+            del content["precision"]
+        return rfc8785.dumps(content)
 
     @property
     def digest(self) -> str:

@@ -22,7 +22,7 @@ def card_of(manifest: Manifest, summary: str) -> str:
         summary,
         "",
         "## Measured",
-        "Through ONNX Runtime, on the exported graph.",
+        f"Through ONNX Runtime, on the exported graph, which computes in {manifest.precision}.",
         *metrics,
         f"- exported graph against trained network, {parity.rows} rows: largest difference of a "
         f"probability {parity.max_abs_difference:.3g} (allowed {parity.tolerance:g}), "

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
+from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import nn
 
 from training.lessons import one_thread
@@ -43,6 +45,22 @@ def export(network: nn.Module, images: NDArray[np.uint8], path: Path) -> None:
         )
         assert program is not None
         program.save(path, external_data=False)
+
+
+def halve(path: Path) -> None:
+    """Rewrite an ONNX file so that it computes in FP16; its inputs and outputs stay as they are.
+
+    Weights beyond FP16's range go to its nearest end: what that changes, the parity gate measures.
+    On a GPU with tensor cores this is faster, on any device the file is half as large.
+
+    Args:
+        path: a graph in FP32 with its weights inside.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="the float32 number .* will be truncated to")
+        half = convert_float_to_float16(onnx.load(path), keep_io_types=True)
+    onnx.checker.check_model(half, full_check=True)
+    onnx.save(half, path)
 
 
 @contextmanager

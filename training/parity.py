@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from itertools import cycle
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from service.errors import ReleaseRefused
-from service.manifest import Parity
+from service.manifest import Parity, Precision
 from training.lessons import one_thread
 
-#: Largest difference of a probability.
-TOLERANCE = 1e-5
+
+class Allowed(NamedTuple):
+    """Largest difference of a probability, and share of the rows whose label may flip."""
+
+    difference: float
+    flips: float
+
+
+#: FP16 has 11 significant bits, a relative error of 5e-4 in each step; over the depth of a
+#: network some of that adds up. A label flips only between classes nearly equal in probability.
+ALLOWED: dict[Precision, Allowed] = {"fp32": Allowed(1e-5, 0), "fp16": Allowed(5e-3, 0.01)}
+#: Pixels that the reference evaluator sees: it takes seconds for so many.
+REFERENCE_VALUES = 400_000
 #: The graph is traced with 2 rows and has to be right for any number.
 BATCHES = (1, 3, 8, 17)
 
@@ -28,6 +40,7 @@ def check(
     graph: Path,
     images: NDArray[np.uint8],
     labels: tuple[str, ...],
+    precision: Precision = "fp32",
 ) -> Parity:
     """Compare network and graph on every row.
 
@@ -37,30 +50,41 @@ def check(
         graph: the ONNX file exported from it.
         images: (n, C, H, W) UINT8.
         labels: names of the classes.
+        precision: of the graph; the network's is FP32.
 
     Raises:
-        ReleaseRefused: a probability differs by more than TOLERANCE, a label flips, or the
+        ReleaseRefused: a probability differs by more than is ALLOWED, more labels flip, or the
             graph does not take any number of rows; the message names the rows.
     """
+    allowed = ALLOWED[precision]
     wanted = _network_answers(network, images)
     got = _graph_answers(name, graph, images)
     if got.shape != wanted.shape:
         _refuse(name, f"the graph answers {got.shape}, the network {wanted.shape}")
-    difference = np.abs(got.astype(np.float64) - wanted).max(axis=1)
-    # A NaN is no small difference.
-    far = np.flatnonzero(~(difference <= TOLERANCE))
+    difference = _difference(got, wanted)
     before, after = wanted.argmax(axis=1), got.argmax(axis=1)
+    if precision == "fp16":
+        some, strict = _half_answers(graph, images)
+        difference[some] = np.maximum(difference[some], _difference(strict, wanted[some]))
+        strictly = strict.argmax(axis=1)
+        after[some] = np.where(strictly == before[some], after[some], strictly)
+    # A NaN is no small difference.
+    far = np.flatnonzero(~(difference <= allowed.difference))
     flipped = np.flatnonzero(before != after)
     flips = [f"row {r} '{labels[before[r]]}' -> '{labels[after[r]]}'" for r in flipped[:5]]
-    if len(far) or len(flipped):
+    if len(far) or len(flipped) > allowed.flips * len(images):
         _refuse(
             name,
-            f"{len(far)} of {len(images)} test rows differ by more than {TOLERANCE:g} "
+            f"{len(far)} of {len(images)} test rows differ by more than {allowed.difference:g} "
             f"(rows {_some(far)}; largest difference {difference.max():.3g}), and "
             f"{len(flipped)} labels flip ({'; '.join(flips) or 'none'})",
         )
-    largest = float(difference.max())
-    return Parity(rows=len(images), max_abs_difference=largest, label_flips=0, tolerance=TOLERANCE)
+    return Parity(
+        rows=len(images),
+        max_abs_difference=float(difference.max()),
+        label_flips=len(flipped),
+        tolerance=allowed.difference,
+    )
 
 
 def _network_answers(network: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -86,6 +110,31 @@ def _graph_answers(name: str, graph: Path, images: NDArray[np.uint8]) -> NDArray
         answers.append(session.run(["probabilities"], {tensor.name: batch})[0])
         start += len(batch)
     return np.concatenate(answers)
+
+
+def _half_answers(
+    graph: Path, images: NDArray[np.uint8]
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """What a graph answers where every value is rounded to FP16, as it is on a GPU.
+
+    ONNX Runtime's CPU kernels keep FP32 from one step to the next, so that on a CPU nothing
+    overflows and little is lost. The reference evaluator of ONNX does as the graph says, slowly:
+    it sees as many rows, evenly spread, as have REFERENCE_VALUES.
+
+    Returns:
+        The rows, and their answers.
+    """
+    count = min(len(images), max(2, REFERENCE_VALUES // images[0].size))
+    rows = np.linspace(0, len(images) - 1, count).astype(np.intp)
+    with np.errstate(all="ignore"):  # what overflows is found by the comparison
+        answers: Any = ReferenceEvaluator(str(graph)).run(None, {"image": images[rows]})
+    return rows, np.asarray(answers[0], np.float32)
+
+
+def _difference(got: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Largest difference in each row."""
+    largest: NDArray[np.float64] = np.abs(got.astype(np.float64) - wanted).max(axis=1)
+    return largest
 
 
 def _some(rows: NDArray[np.intp]) -> str:

@@ -22,6 +22,7 @@ from service.manifest import (
     ImageMedia,
     Manifest,
     Parity,
+    Precision,
     Provenance,
     Tensor,
 )
@@ -29,7 +30,7 @@ from service.store import ModelStore, StoredModel, sha256_of
 from service.tasks.classify import Classifier
 from training import parity
 from training.card import card_of
-from training.export import export
+from training.export import export, halve
 
 GRAPH = "predict.onnx"
 
@@ -44,6 +45,7 @@ class Candidate:
         images: (n, C, H, W) UINT8, 0 to 255; the rows of the parity gate.
         truth: (n,) label indices of `images`, -1 where nobody knows; at least one is known.
         example: file name and bytes of a picture that shows the model at work.
+        precision: what the released graph computes in.
         measured: names in the manifest's metrics of the rate that is right, in [0, 1], and of
             the number of rows scored.
     """
@@ -59,6 +61,7 @@ class Candidate:
     truth: NDArray[np.int64]
     example: tuple[str, bytes]
     provenance: Provenance
+    precision: Precision = "fp32"
     measured: tuple[str, str] = ("accuracy", "test_rows")
 
 
@@ -75,12 +78,15 @@ def release(candidate: Candidate, store: ModelStore) -> StoredModel:
     with tempfile.TemporaryDirectory(prefix="glassline-release-") as scratch:
         folder = Path(scratch)
         export(candidate.network, candidate.images[:2], folder / GRAPH)
+        if candidate.precision == "fp16":
+            halve(folder / GRAPH)
         found = parity.check(
             candidate.name,
             candidate.network,
             folder / GRAPH,
             candidate.images,
             candidate.labels,
+            candidate.precision,
         )
         example, body = candidate.example
         (folder / example).write_bytes(body)
@@ -138,6 +144,7 @@ def _manifest(
         family=candidate.family,
         task="classify",
         graphs={"predict": Graph(file=GRAPH, sha256=sha256_of(folder / GRAPH))},
+        precision=candidate.precision,
         assets={"example": Graph(file=example, sha256=sha256_of(folder / example))},
         inputs=(pixels,),
         outputs=(probabilities,),

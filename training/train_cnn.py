@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from models.cnn import LeNet5, Probabilities
 from service.errors import GlasslineError
-from service.manifest import ExplainerDefaults
+from service.manifest import ExplainerDefaults, Precision
 from service.protocol.media import encode_png
 from service.store import ModelStore, StoredModel
 from training import provenance
@@ -42,6 +42,7 @@ class Config:
     learning_rate: float = 3e-3
     device: Literal["cpu", "cuda", "auto"] = "auto"
     name: str = "lenet-digits"
+    precision: Precision = "fp32"
 
 
 class Lesson(lightning.LightningModule):
@@ -147,6 +148,7 @@ def candidate_of(config: Config, data: digits.Digits, network: LeNet5, seconds: 
         provenance=provenance.describe(
             "training/train_cnn.py", config, config.seed, seconds, source, network
         ),
+        precision=config.precision,
     )
 
 
