@@ -142,7 +142,7 @@ def cnn(
 
 
 @app.command("imagenet-example")
-def imagenet_example(fp16: HalfPrecision = False, if_missing: IfMissing = False) -> None:
+def imagenet_example(if_missing: IfMissing = False) -> None:
     """Release a pretrained EfficientNet-Lite0, to explain real photographs with.
 
     Nothing is trained or downloaded: the weights are inside a package of `glassline[train]`.
@@ -157,7 +157,7 @@ def imagenet_example(fp16: HalfPrecision = False, if_missing: IfMissing = False)
         with _told_patience():
             from training import imagenet
         started = time.perf_counter()
-        stored = imagenet.main(imagenet.Config(precision="fp16" if fp16 else "fp32"), store, out)
+        stored = imagenet.main(imagenet.Config(), store, out)
         _report(stored, time.perf_counter() - started)
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from models.cnn import Pixels, Probabilities
 from service.errors import GlasslineError
-from service.manifest import ExplainerDefaults, ImageMedia, Precision
+from service.manifest import ExplainerDefaults, ImageMedia
 from service.protocol.media import decode_image, encode_png
 from service.store import ModelStore, StoredModel, sha256_of
 from training import provenance
@@ -59,12 +59,11 @@ SUMMARY = (
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What is released, and how many rows the gate compares: `crops` boxes a photograph, twice."""
+    """How many rows the parity gate compares: `crops` boxes a photograph, each also mirrored."""
 
     name: str = "efficientnet-lite0"
     crops: int = 13
     seed: int = 0
-    precision: Precision = "fp32"
 
 
 class EfficientNetLite0(nn.Module):
@@ -120,7 +119,6 @@ def main(config: Config, store: ModelStore, console: Console) -> StoredModel:
             },
             network,
         ),
-        precision=config.precision,
         measured=("top1_accuracy", "photographs"),
     )
     with console.status("exporting EfficientNet-Lite0 and comparing it on photographs ..."):

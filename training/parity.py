@@ -145,5 +145,6 @@ def _some(rows: NDArray[np.intp]) -> str:
 def _refuse(name: str, what: str) -> NoReturn:
     raise ReleaseRefused(
         f"{name}: {what}. Nothing was stored. Look for layers that behave differently when "
-        "exported (dropout, sampling, data-dependent shapes), mend the network, release again."
+        "exported (dropout, sampling, data-dependent shapes), mend the network, release again; "
+        "where only FP16 is refused, release without --fp16."
     )
