@@ -33,7 +33,7 @@ install: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable ".[cpu,postgres,train,dev]"
+	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable ".[cpu,postgres,otel,train,dev]"
 	touch .venv/installed
 
 clean:

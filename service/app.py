@@ -62,10 +62,14 @@ class Explainer:
 
     @bentoml.api
     def explain(
-        self, record_id: str, parameters: dict[str, Any], timeout_s: float
+        self,
+        record_id: str,
+        parameters: dict[str, Any],
+        timeout_s: float,
+        trace: dict[str, str],
     ) -> dict[str, Any]:
         """Explain a recorded prediction; an error comes back as `packed` has it."""
-        return self._explainer.explained(record_id, parameters, timeout_s)
+        return self._explainer.explained(record_id, parameters, timeout_s, trace)
 
     @bentoml.api
     def render(self, explanation_id: str, wanted: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import base64
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from service import errors, metrics
+from service import errors, metrics, tracing
 from service.explain.parameters import ExplainParameters
 
 
@@ -48,6 +48,7 @@ class ExplainQueue:
                     record_id=record_id,
                     parameters=parameters.model_dump(mode="json"),
                     timeout_s=self._timeout_s,
+                    trace=tracing.carrier(),
                 )
             )
         except errors.GlasslineError as error:

@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from service import tracing
 from service.audit.arrays import decode_array
 from service.audit.recorder import Recorder, open_records
 from service.errors import (
@@ -78,6 +79,7 @@ class RecordExplainer:
         Raises:
             Unavailable: the record store cannot be opened.
         """
+        tracing.start("glassline-explainer")
         # At this process's low priority nobody should have to wait for a record.
         records, writer = open_records(settings, starts=False)
         recorder = Recorder(writer, "glassline-explainer")
@@ -86,7 +88,7 @@ class RecordExplainer:
         )
         jobs = JobStore.of(settings)
         worker = JobWorker(jobs, explainer.explain, settings.explain_job_timeout_s)
-        explainer._closing = [worker.close, jobs.close, writer.close, records.close]
+        explainer._closing = [worker.close, jobs.close, writer.close, records.close, tracing.stop]
         return explainer
 
     def close(self) -> None:
@@ -95,11 +97,16 @@ class RecordExplainer:
             close()
 
     def explained(
-        self, record_id: str, parameters: dict[str, Any], timeout_s: float
+        self, record_id: str, parameters: dict[str, Any], timeout_s: float, trace: dict[str, str]
     ) -> dict[str, Any]:
-        """`explain` between processes: JSON in and out, errors packed."""
+        """`explain` between processes: JSON in and out, errors packed, the trace continued."""
         try:
-            return self.explain(record_id, ExplainParameters(**parameters), timeout_s)
+            with tracing.continued("explain", trace) as span:
+                answer = self.explain(record_id, ExplainParameters(**parameters), timeout_s)
+                span["glassline.model.name"] = answer["model_name"]
+                span["glassline.model.version"] = answer["model_version"]
+                span["glassline.explanation.id"] = answer["explanation_id"]
+                return answer
         except GlasslineError as error:
             return packed(error)
 

@@ -15,6 +15,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from service import tracing
 from service.access import Keyring, is_loopback
 from service.client import Client
 from service.crew import Crew
@@ -38,6 +39,7 @@ def serve(settings: Settings, console: Console) -> int:
     Raises:
         Unavailable: no model is released, or the port is taken.
     """
+    tracing.check()
     models = _models(settings)
     _check_access(settings)
     _check_port(settings)

@@ -27,7 +27,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import MultiProcessValue
 
-from service import metrics_files, tally
+from service import metrics_files, tally, tracing
 from service.tally import moment, observer
 
 if TYPE_CHECKING:
@@ -163,8 +163,7 @@ _ALL = (
     REQUEST_DURATION, PREPROCESS, QUEUE, PREDICT, POSTPROCESS, EXPLAIN, BATCH_ROWS,
     LAST_INFERENCE, REQUESTS_WAITING, REQUESTS_REFUSED, EXPLANATION_SAMPLES,
     EXPLANATION_R2, EXPLANATIONS, EXPLANATIONS_WAITING, MODEL_LOAD, MODEL_PROVIDER,
-    DEVICE_FALLBACKS, AUDIT_APPEND,
-    AUDIT_GROUP,
+    DEVICE_FALLBACKS, AUDIT_APPEND, AUDIT_GROUP,
 )  # fmt: skip
 
 
@@ -185,13 +184,13 @@ class ModelMetrics:
         self._labels = (model, version)
         self._provider: Gauge | None = None
         #: seconds to decode a request body
-        self.preprocess = observer(PREPROCESS.labels(model, version))
+        self.preprocess = tracing.stage("decode", observer(PREPROCESS.labels(model, version)))
         #: seconds that a request waited before its batch ran
         self.queued = observer(QUEUE.labels(model, version))
         #: seconds to encode an answer
-        self.postprocess = observer(POSTPROCESS.labels(model, version))
-        self._predict = observer(PREDICT.labels(model, version))
-        self._rows = observer(BATCH_ROWS.labels(model, version))
+        self.postprocess = tracing.stage("encode", observer(POSTPROCESS.labels(model, version)))
+        self._predict = tracing.stage("infer", observer(PREDICT.labels(model, version)))
+        self._rows = tracing.rows(observer(BATCH_ROWS.labels(model, version)))
         self._last = moment(LAST_INFERENCE.labels(model, version))
         #: gauge of requests in this model's queue
         self.waiting = REQUESTS_WAITING.labels(model, version)
@@ -251,6 +250,8 @@ def observe_request(
         child = REQUEST_DURATION.labels(key[0], route, str(status), name, version)
         duration = _durations[key] = observer(child)
     duration(seconds)
+    if tracing.tracer is not None:
+        tracing.end(method, route, status, model)
 
 
 @cache

@@ -7,6 +7,7 @@ import logging
 import os
 from dataclasses import dataclass
 
+from service import tracing
 from service.access import Keyring
 from service.audit.recorder import Recorder, Writer, open_records
 from service.audit.store import RecordStore
@@ -103,6 +104,7 @@ class Serving:
         self.writer.close()
         self.records.close()
         self.jobs.close()
+        tracing.stop()
 
 
 def open_serving(settings: Settings, explainer: ExplainerProxy, worker: int = 0) -> Serving:
@@ -116,6 +118,7 @@ def open_serving(settings: Settings, explainer: ExplainerProxy, worker: int = 0)
     Raises:
         Unavailable: the record store cannot be opened, or nobody comes up to write it.
     """
+    tracing.start("glassline")  # before models are loaded: their metrics note the stages
     records, writer = open_records(settings)
     recorder = Recorder(writer, "glassline")
     registry = Registry.of(settings, recorder, gpu_of(worker))

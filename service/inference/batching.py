@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service import tracing
 from service.errors import Overloaded
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -33,6 +34,9 @@ class _Waiting:
     rows: int
     answer: asyncio.Future[dict[str, NDArray[Any]]]
     since: float
+    #: when its batch began to run, and on how many rows in all
+    started: float = 0.0
+    batch: int = 0
 
 
 class Batcher:
@@ -103,7 +107,11 @@ class Batcher:
         self._queues.setdefault(_signature(inputs), deque()).append(waiting)
         self._count(+1)
         self._start_what_can(loop)
-        return await waiting.answer
+        try:
+            return await waiting.answer
+        finally:
+            if (trace := tracing.current()) is not None:
+                trace.batched(waiting.since, waiting.started, rows, waiting.batch)
 
     def _start_what_can(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._free and self._queues:
@@ -120,9 +128,11 @@ class Batcher:
             self._on_pending(self._pending)
 
     def _tell_waits(self, group: Sequence[_Waiting]) -> None:
-        if self._on_start:
-            now = time.perf_counter()
-            for waiting in group:
+        now = time.perf_counter()
+        batch = sum(waiting.rows for waiting in group)
+        for waiting in group:
+            waiting.started, waiting.batch = now, batch
+            if self._on_start:
                 self._on_start(now - waiting.since)
 
     def _take(self) -> list[_Waiting]:

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from service import metrics
+from service import metrics, tracing
 from service.routes.exchange import ClientGone, Exchange
 from service.routes.headers import request_id
 
@@ -53,6 +53,8 @@ class Application:
     ) -> bool:
         """Answer a whole POST at once if that can be done; see `FastLane.take`."""
         site = self._site
+        if site is not None and tracing.tracer is not None:
+            return tracing.lane(site.lane.take, url, fields, body, client, respond)
         return site is not None and site.lane.take(url, fields, body, client, respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,6 +62,8 @@ class Application:
         if scope["type"] != "http":
             return
         start = time.perf_counter()
+        if tracing.tracer is not None:
+            send = tracing.application(scope, send)
         exchange = Exchange(scope, receive, send)
         exchange.request_id = request_id(exchange.headers)
         label: Label = ("-", None)

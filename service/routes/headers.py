@@ -7,7 +7,13 @@ from collections.abc import Mapping
 
 import uuid_utils
 
+from service import tracing
+
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+#: Version 00 has four fields, later ones may have more; ff is forbidden, as are ids of zeros.
+_TRACEPARENT = re.compile(
+    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+)
 
 
 def request_id(headers: Mapping[bytes, bytes]) -> str:
@@ -19,9 +25,13 @@ def request_id(headers: Mapping[bytes, bytes]) -> str:
 
 
 def trace_id(headers: Mapping[bytes, bytes]) -> str | None:
-    """The trace id of a W3C `traceparent` header, when it is one."""
+    """The trace id of the request: of its `traceparent`, or ours where requests are traced.
+
+    A header that W3C Trace Context calls invalid names no trace (Level 2, section 3.2.2).
+    """
+    if (trace := tracing.current()) is not None:
+        return trace.trace_id
     given = headers.get(b"traceparent")
-    if given is None:
+    if given is None or not (said := _TRACEPARENT.fullmatch(given)):
         return None
-    parts = given.decode("latin-1").split("-")
-    return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else None
+    return None if said[1] == b"00" and said[3] else said[2].decode("ascii")

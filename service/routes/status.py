@@ -6,7 +6,7 @@ import logging
 
 import orjson
 
-from service import errors, metrics
+from service import errors, metrics, tracing
 from service.routes.reply import Reply
 
 _log = logging.getLogger("glassline.http")
@@ -56,4 +56,6 @@ def refused(error: errors.GlasslineError) -> Reply:
     if status >= 500 and not isinstance(error, (errors.Unavailable, errors.DeadlineExceeded)):
         _log.error("unmapped error %s: %s", type(error).__name__, error)
     metrics.REQUESTS_REFUSED.labels(type(error).__name__).inc()
+    if (trace := tracing.current()) is not None:
+        trace.error = type(error).__name__
     return Reply(error_body(str(error)), headers=error_headers(error), status=status)
