@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, FastAPI, Header, Path, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
@@ -33,10 +34,8 @@ JobPath = Annotated[str, Path(alias="id", description="Job id.", max_length=64)]
 RecordPath = Annotated[str, Path(alias="id", description="Record id.", max_length=64)]
 
 
-class TensorJSON(Response):
+class TensorJSON(JSONResponse):
     """JSON through orjson: refuses NaN, and is fast on long lists."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         """Serialise; see `orjson.dumps`."""
@@ -56,6 +55,7 @@ def control_app(serving: Serving) -> FastAPI:
         summary="Every answer explained, every explanation proved.",
         default_response_class=TensorJSON,
         responses=openapi.ERROR_RESPONSES,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.serving = serving
     app.include_router(router)
@@ -110,7 +110,11 @@ async def health_live() -> dict[str, bool]:
     return {"live": True}
 
 
-@router.get("/v2/health/ready", tags=["open inference protocol"])
+@router.get(
+    "/v2/health/ready",
+    tags=["open inference protocol"],
+    responses={503: {"description": "Not ready.", "content": {"application/json": {}}}},
+)
 async def health_ready(request: Request) -> TensorJSON:
     """Whether `infer` can be asked for; 503 with the reason when not."""
     try:
@@ -207,7 +211,9 @@ async def version_ready(request: Request, model: ModelPath, version: VersionPath
     responses={200: {"content": {t: {} for t in EXPLANATION_TYPES}}},
 )
 async def explanation(
-    request: Request, record_id: RecordPath, accept: Annotated[str, Header()] = "*/*"
+    request: Request,
+    record_id: RecordPath,
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> Response:
     """An explanation as JSON, as a PNG overlay or as an HTML report, by `Accept`."""
     media_type = preferred(accept, EXPLANATION_TYPES)
@@ -261,6 +267,19 @@ async def _http_error(request: Request, error: Exception) -> Response:
         404: f"no route {request.url.path}; GET /docs lists them all.",
         405: f"{request.method} is not allowed on {request.url.path}; GET /docs lists what is.",
     }
-    headers = {**(error.headers or {}), "content-type": "application/json"}
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    headers["content-type"] = "application/json"
+    if error.status_code == 405:  # the framework names the first route's methods alone
+        headers["allow"] = ", ".join(sorted(_methods(request)))
     message = messages.get(error.status_code, str(error.detail))
     return Response(error_body(message), error.status_code, headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods of all routes that this path matches."""
+    matching = (
+        route
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)
+    )
+    return {method for route in matching for method in route.methods or ()}

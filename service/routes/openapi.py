@@ -133,9 +133,18 @@ def _model_parameters(versioned: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _explain_query() -> list[dict[str, Any]]:
-    """Explain parameters as query parameters, from the model that checks them."""
-    properties = ExplainParameters.model_json_schema()["properties"]
+def _explain_schema(max_samples: int) -> dict[str, Any]:
+    """Explain parameters, from the model that checks them, with this server's limit."""
+    schema = ExplainParameters.model_json_schema()
+    for kind in schema["properties"]["num_samples"]["anyOf"]:
+        if kind["type"] == "integer":
+            kind["maximum"] = max_samples
+    return schema
+
+
+def _explain_query(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Explain parameters as query parameters."""
+    properties = schema["properties"]
     return [
         {"name": name, "in": "query", "required": False, "schema": schema}
         for name, schema in properties.items()
@@ -145,20 +154,43 @@ def _explain_query() -> list[dict[str, Any]]:
 def _operation(
     summary: str, tag: str, success: dict[str, Any], **parts: Any
 ) -> dict[str, dict[str, Any]]:
-    responses = {"200": {"description": "Done.", "content": success}, **ERROR_RESPONSES}
+    done = {"description": "Done.", "content": success, "links": parts.pop("links", {})}
+    responses = {"200": done, **ERROR_RESPONSES}
     return {"post": {"summary": summary, "tags": [tag], "responses": responses, **parts}}
+
+
+def _links(expression: str, *operations: str) -> dict[str, Any]:
+    """Where an id in an answer leads (OpenAPI 3.1, Link Object)."""
+    return {
+        f"{operation}_of_{expression.rpartition('/')[2]}": {
+            "operationId": operation,
+            "parameters": {"id": f"$response.body#{expression}"},
+        }
+        for operation in operations
+    }
 
 
 def _or_later(operation: dict[str, Any]) -> dict[str, Any]:
     """The operation, which `Prefer: respond-async` turns into a job (RFC 7240)."""
     post = operation["post"]
     post["parameters"] = [*post["parameters"], _PREFER]
-    post["responses"] = {**post["responses"], "202": _ACCEPTED}
+    links = _links("/job_id", "job", "cancel_job")
+    post["responses"] = {**post["responses"], "202": {**_ACCEPTED, "links": links}}
     return operation
 
 
-def hot_paths() -> dict[str, Any]:
-    """OpenAPI path items of the routes in `data_plane.py`."""
+def hot_paths(max_samples: int) -> dict[str, Any]:
+    """OpenAPI path items of the routes in `data_plane.py`.
+
+    Args:
+        max_samples: largest `num_samples` that this server accepts.
+    """
+    schema = _explain_schema(max_samples)
+    predicted = _links("/parameters/record_id", "record", "explain_record")
+    explained = {
+        **_links("/explanation_id", "explanation"),
+        **_links("/record_id", "record", "explain_record"),
+    }
     answers = {"application/json": {"schema": _INFER_RESPONSE}}
     explanations = {
         "application/json": {"schema": {"type": "object"}},
@@ -172,6 +204,8 @@ def hot_paths() -> dict[str, Any]:
             "Predict; the answer names its record",
             "open inference protocol",
             answers,
+            operationId=f"infer{'_version' if versioned else ''}",
+            links=predicted,
             parameters=_model_parameters(versioned),
             requestBody=_BODY,
         )
@@ -180,7 +214,9 @@ def hot_paths() -> dict[str, Any]:
                 "Predict, and explain the prediction",
                 "explanations",
                 explanations,
-                parameters=_model_parameters(versioned) + _explain_query(),
+                operationId=f"explain{'_version' if versioned else ''}",
+                links=explained,
+                parameters=_model_parameters(versioned) + _explain_query(schema),
                 requestBody=_BODY,
             )
         )
@@ -189,6 +225,7 @@ def hot_paths() -> dict[str, Any]:
             f"{action.capitalize()} in KServe's V1 form",
             "kserve v1",
             {"application/json": {"schema": {"type": "object"}}},
+            operationId=f"{action}_v1",
             parameters=_model_parameters(versioned=False),
             requestBody={"required": True, "content": {"application/json": {"schema": _V1}}},
         )
@@ -197,14 +234,16 @@ def hot_paths() -> dict[str, Any]:
             "Explain a prediction that was recorded earlier",
             "explanations",
             explanations,
-            parameters=[_RECORD_ID, *_explain_query()],
+            operationId="explain_record",
+            links=explained,
+            parameters=[_RECORD_ID, *_explain_query(schema)],
             requestBody={
                 "required": False,
                 "content": {
                     "application/json": {
                         "schema": {
                             "type": "object",
-                            "properties": {"parameters": ExplainParameters.model_json_schema()},
+                            "properties": {"parameters": schema},
                         }
                     }
                 },
@@ -220,6 +259,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         schema = get_openapi(
             title=app.title, version=app.version, summary=app.summary, routes=app.routes
         )
-        schema["paths"] = {**schema["paths"], **hot_paths()}
+        limit = app.state.serving.settings.explain_max_samples
+        schema["paths"] = {**schema["paths"], **hot_paths(limit)}
         app.openapi_schema = schema
     return app.openapi_schema
