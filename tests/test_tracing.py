@@ -194,6 +194,7 @@ def test_operations_are_not_traced(http: httpx.Client) -> None:
         assert "traceresponse" not in answer.headers
 
 
+@pytest.mark.slow
 def test_a_silent_collector_delays_no_answer_and_no_end(tmp_path: Path) -> None:
     release_small_models(tmp_path)
     with collector() as gone:
