@@ -12,7 +12,7 @@ demo: install
 	$(BIN)/glassline serve
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: install
 	$(BIN)/pytest -m "not slow"
