@@ -111,9 +111,7 @@ async def health_live() -> dict[str, bool]:
 
 
 @router.get(
-    "/v2/health/ready",
-    tags=["open inference protocol"],
-    responses={503: {"description": "Not ready.", "content": {"application/json": {}}}},
+    "/v2/health/ready", tags=["open inference protocol"], responses={503: openapi.NOT_READY}
 )
 async def health_ready(request: Request) -> TensorJSON:
     """Whether `infer` can be asked for; 503 with the reason when not."""

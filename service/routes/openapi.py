@@ -13,6 +13,7 @@ _ERROR = {
     "type": "object",
     "properties": {"error": {"type": "string", "description": "where, got, wanted, remedy"}},
     "required": ["error"],
+    "additionalProperties": False,
 }
 #: What any route may answer besides its success.
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -23,6 +24,24 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     "5XX": {
         "description": "Not now: starting, overloaded, out of time, or a refused model.",
         "content": {"application/json": {"schema": _ERROR}},
+    },
+}
+#: What `/v2/health/ready` says while `infer` cannot be asked for.
+NOT_READY: dict[str, Any] = {
+    "description": "Not ready.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "live": {"const": True},
+                    "ready": {"const": False},
+                    "error": {"type": "string", "description": "why, and what to do"},
+                },
+                "required": ["live", "ready", "error"],
+                "additionalProperties": False,
+            }
+        }
     },
 }
 _DATATYPES = [
