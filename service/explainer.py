@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +24,16 @@ from service.errors import (
     InvalidParameter,
     UnknownRecord,
 )
-from service.explain.explanation import sha256
-from service.explain.image import ImageConfig, ImageExplanation, explain_image
-from service.explain.parameters import ExplainParameters, target_index
+from service.explain.explanation import ImageExplanation
+from service.explain.parameters import ExplainParameters
 from service.explain.render import render_overlay
 from service.explain.report import render_report
-from service.explain.trust import faithfulness, stability
 from service.explain_jobs import JobStore
 from service.explain_queue import packed
 from service.explain_worker import JobWorker
 from service.inference.devices import gpu_of
 from service.inference.registry import LoadedModel, Registry
+from service.picture_explainer import PictureExplainer
 
 if TYPE_CHECKING:
     from service.audit.store import RecordStore, StoredRecord
@@ -45,9 +42,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 #: Explanations whose identical twins are answered from their record.
 REMEMBERED = 1024
-#: Perturbed pictures that go to the graph together: enough to keep it busy, and no more than
-#: keeps its activations, some fifty times the pictures, within a few hundred megabytes.
-BATCH_BYTES, SMALLEST_BATCH, LARGEST_BATCH = 2 * 1024 * 1024, 4, 256
 
 
 class RecordExplainer:
@@ -147,21 +141,17 @@ class RecordExplainer:
             prediction = self._prediction(record_id)
             model = self._model_of(prediction)
             image = self._image(record_id, model, parameters.row)
-            config = _config(model, parameters, image.nbytes)
-            key = _key(model, image, config, parameters)
-            if twin := self._shared(key):
+            explainer = PictureExplainer(model, image, parameters)
+            if twin := self._shared(explainer.key):
                 return self._answer(twin)
             started_at, start = datetime.now(UTC), time.perf_counter()
-            explanation = explain_image(
-                image, _scores_of(model), config, progress=progress, deadline=deadline
-            )
-            explanation = _examined(image, model, config, parameters, explanation, deadline)
+            explanation = explainer.explain(progress, deadline)
             explanation_id = self._recorder.explanation(
                 model.recorded, prediction, parameters.row, image, explanation, started_at
             )
             r2 = [one.r2 for one in explanation.explanations]
             model.metrics.explained(time.perf_counter() - start, explanation.samples_used, r2)
-            self._remember(key, explanation_id)
+            self._remember(explainer.key, explanation_id)
         named = {"name": model.manifest.name, "version": model.manifest.version}
         return _answer(explanation_id, record_id, named, explanation.to_json())
 
@@ -250,64 +240,6 @@ class RecordExplainer:
             )
         image: NDArray[np.uint8] = batch[row]
         return image
-
-
-def _config(model: LoadedModel, parameters: ExplainParameters, image_bytes: int) -> ImageConfig:
-    assert model.manifest.explainer is not None
-    full = parameters.resolved(model.manifest.explainer)
-    return ImageConfig(
-        segmentation=full.segmentation or "auto",
-        num_samples=full.num_samples or model.manifest.explainer.num_samples,
-        num_features=full.num_features or model.manifest.explainer.num_features,
-        target=target_index(full.target, model.manifest.labels),
-        seed=full.seed,
-        hide_color=full.hide_color,
-        stop_confidence=full.stop_confidence,
-        batch_size=min(LARGEST_BATCH, max(SMALLEST_BATCH, BATCH_BYTES // image_bytes)),
-        labels=model.manifest.labels,
-    )
-
-
-def _examined(
-    image: NDArray[np.uint8],
-    model: LoadedModel,
-    config: ImageConfig,
-    parameters: ExplainParameters,
-    explanation: ImageExplanation,
-    deadline: float,
-) -> ImageExplanation:
-    """The explanation with the quality that was asked for besides; see `explain/trust.py`."""
-    quality, scores = explanation.quality, _scores_of(model)
-    if parameters.faithfulness:
-        deletion, insertion = faithfulness(image, scores, config, explanation)
-        quality = replace(quality, deletion_auc=deletion, insertion_auc=insertion)
-    if repeats := parameters.repeats:
-        vsi, csi = stability(image, scores, config, explanation, repeats, deadline)
-        quality = replace(quality, repeats=repeats, vsi=vsi, csi=csi)
-    return replace(explanation, quality=quality)
-
-
-def _key(
-    model: LoadedModel,
-    image: NDArray[np.uint8],
-    config: ImageConfig,
-    parameters: ExplainParameters,
-) -> str:
-    """The same for explanations that would be the same bit for bit."""
-    asked = f"{config!r} {parameters.faithfulness} {parameters.repeats}"
-    parts = (model.manifest.digest, sha256(image), str(image.shape), asked)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _scores_of(model: LoadedModel) -> Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]:
-    """(n, C, H, W) images to (n, n_labels) scores, through the recorded model."""
-    assert model.manifest.media is not None
-    name = model.manifest.media.input
-
-    def scores(images: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
-        return model.scores(model.predict({name: images}))
-
-    return scores
 
 
 def _answer(

@@ -120,7 +120,9 @@ def test_one_more_than_may_wait_is_refused(url: str) -> None:
     jobs.close()
 
 
-@pytest.mark.parametrize("unknown", ["", "x", "01890a5d-ac96-774b-bcce-b302099a8057", "a" * 64, "\x00", "é" * 36])
+@pytest.mark.parametrize(
+    "unknown", ["", "x", "01890a5d-ac96-774b-bcce-b302099a8057", "a" * 64, "\x00", "é" * 36]
+)
 def test_an_unknown_job_is_not_found(jobs: JobStore, unknown: str) -> None:
     with pytest.raises(UnknownRecord):
         jobs.get(unknown)

@@ -51,7 +51,13 @@ def test_the_limit_itself_is_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"plain", gzip.compress(b"x" * 100, mtime=0)[:-9], gzip.compress(b"x", mtime=0) + b"more"]
+    "body",
+    [
+        b"",
+        b"plain",
+        gzip.compress(b"x" * 100, mtime=0)[:-9],
+        gzip.compress(b"x", mtime=0) + b"more",
+    ],
 )
 def test_damaged_bodies_are_malformed(body: bytes) -> None:
     with pytest.raises(MalformedBody):
