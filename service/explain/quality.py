@@ -22,6 +22,8 @@ JACCARD_STABLE = 0.6
 SAMPLES_PER_SEGMENT = 10
 #: A score that moves by less than this share of itself does not depend on what was hidden.
 FLAT = 0.005
+#: What is said then of a picture.
+UNMOVED = "hiding segments hardly moves the score (spread {spread:.1g}); try hide_color 0 or 255"
 _SPLIT_TOP = 5
 
 
@@ -68,13 +70,11 @@ def verdict(
     stability: float,
     num_samples: int,
     segments: int,
+    unmoved: str = UNMOVED,
 ) -> str:
     """The figures in plain words, worst first; begins with "stable" when nothing is wrong."""
     if spread <= FLAT * max(abs(score), 1e-9):
-        return (
-            f"nothing to explain: hiding segments hardly moves the score (spread {spread:.1g}); "
-            f"try hide_color 0 or 255"
-        )
+        return "nothing to explain: " + unmoved.format(spread=spread)
     faults = []
     if r2 < R2_ROUGH:
         faults.append(f"surrogate does not fit: R² {r2:.2f}")
@@ -95,6 +95,7 @@ def judge(
     label: int,
     name: str,
     num_features: int,
+    unmoved: str = UNMOVED,
 ) -> LabelExplanation:
     """Measure one label's surrogate and put its explanation together.
 
@@ -105,6 +106,7 @@ def judge(
         label: column of `scores`.
         name: what people call it.
         num_features: asked for.
+        unmoved: what to say of a score that does not move, with a place for `spread`.
     """
     column = scores[:, label].astype(np.float64)
     samples, segments = scores.shape[0], surrogate.segments
@@ -131,5 +133,6 @@ def judge(
             stability=stability,
             num_samples=samples,
             segments=segments,
+            unmoved=unmoved,
         ),
     )

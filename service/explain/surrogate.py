@@ -53,7 +53,9 @@ class Surrogate:
 
     Args:
         shown: (N, S) int64, 1 = shown; row 0 all ones.
-        kernel_width: in cosine distance, > 0.
+        kernel_width: in the unit of the distances, > 0.
+        distances: (N,) of each row from row 0; None = cosine.
+        feature_selection: as in upstream's LimeBase.
 
     Attributes:
         proximities: (N,) kernel weights.
@@ -61,12 +63,20 @@ class Surrogate:
     Source: Ribeiro et al. 2016, arXiv:1602.04938; lime 0.2.0.1, lime_base.py.
     """
 
-    def __init__(self, shown: NDArray[np.int64], kernel_width: float) -> None:
+    def __init__(
+        self,
+        shown: NDArray[Any],
+        kernel_width: float,
+        *,
+        distances: NDArray[np.float64] | None = None,
+        feature_selection: str = "auto",
+    ) -> None:
         self._shown = shown
-        self._distances: NDArray[np.float64] = pairwise_distances(
-            shown, shown[0].reshape(1, -1), metric="cosine"
-        ).ravel()
-        self._base = _ScreenedLime(partial(kernel, kernel_width=kernel_width))
+        if distances is None:
+            distances = pairwise_distances(shown, shown[0].reshape(1, -1), metric="cosine").ravel()
+        self._distances: NDArray[np.float64] = distances
+        self._selection = feature_selection
+        self._base = ScreenedLime(partial(kernel, kernel_width=kernel_width))
         self.proximities = kernel(self._distances, kernel_width)
         self.segments = shown.shape[1]
 
@@ -92,7 +102,7 @@ class Surrogate:
         """
         at: slice | NDArray[np.intp] = slice(None) if rows is None else rows
         intercept, weights, r2, local = self._base.explain_instance_with_data(
-            self._shown[at], scores[at], self._distances[at], label, num_features
+            self._shown[at], scores[at], self._distances[at], label, num_features, self._selection
         )
         return Fit(
             float(intercept),
@@ -128,7 +138,7 @@ def sandwich(
     return weights[1:], covariance[1:, 1:]
 
 
-class _ScreenedLime(LimeBase):  # type: ignore[misc]  # lime has no type information
+class ScreenedLime(LimeBase):  # type: ignore[misc]  # lime has no type information
     """LimeBase whose forward selection fits only the candidates that can win.
 
     Upstream fits one Ridge a remaining feature a step (seconds). The R² of every candidate
