@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: A request that takes less runs on the event loop: a thread hop would cost more than it,
 #: and one that takes more would keep health checks and everybody else waiting.
 INLINE_SECONDS = 0.002
+#: A batch must be so much faster a row; on a CPU most graphs are not.
+WORTH_JOINING = 1.1
 
 
 def is_quick(model: LoadedModel, rows: int = 1) -> bool:
@@ -125,7 +127,8 @@ class Predictor:
                 model.manifest.name,
                 lambda inputs: self._run(model, inputs),
                 self._pool,
-                self._settings.batch_rows,
+                # Where a row costs the same in a batch, joining only makes the first one wait.
+                self._settings.batch_rows if model.session.batch_gain > WORTH_JOINING else 1,
                 self._settings.queue_size,
                 on_start=model.metrics.queued,
                 on_pending=model.metrics.waiting.set,

@@ -22,6 +22,8 @@ from service.store import StoredModel
 
 #: Graphs faster than this on one thread are slower on several.
 ONE_THREAD_SECONDS = 0.001
+#: Rows of the batch by which it is measured whether batches are worth it.
+PROBE_ROWS = 4
 _log = logging.getLogger("glassline.session")
 
 
@@ -64,6 +66,8 @@ class Session:
         self.output_names = [o.name for o in session.get_outputs()]
         #: seconds for one row, measured at warm-up; decides inline or thread.
         self.row_seconds = 0.0
+        #: how many times faster a row is in a batch; 1 = joining requests gains nothing
+        self.batch_gain = 1.0
 
     def _open(
         self, model: StoredModel, role: str, device: Device, gpu: int
@@ -108,16 +112,27 @@ class Session:
 
     def warm_up(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         """Run until the allocator is warm; the fastest of three runs is `row_seconds`."""
-        rows = len(next(iter(inputs.values())))
+        self.row_seconds = self._seconds_a_row(inputs)
+        _log.info("%s on %s: %.3f ms a row", self.reference, self.provider, self.row_seconds * 1e3)
+        if self.fallback:
+            _log.warning("%s runs on the CPU: %s.", self.reference, self.fallback)
+
+    def probe_batch(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Measure `batch_gain` with these inputs, several rows of them."""
+        self.batch_gain = self.row_seconds / self._seconds_a_row(inputs)
+        _log.info(
+            "%s: %.2f times as fast a row in a batch of %d",
+            self.reference, self.batch_gain, len(next(iter(inputs.values()))),
+        )  # fmt: skip
+
+    def _seconds_a_row(self, inputs: Mapping[str, NDArray[Any]]) -> float:
+        """The fastest of three runs, after one that warms up."""
         times = []
         for _ in range(4):
             start = time.perf_counter()
             self.run(inputs)
             times.append(time.perf_counter() - start)
-        self.row_seconds = min(times[1:]) / rows
-        _log.info("%s on %s: %.3f ms a row", self.reference, self.provider, self.row_seconds * 1e3)
-        if self.fallback:
-            _log.warning("%s runs on the CPU: %s.", self.reference, self.fallback)
+        return min(times[1:]) / len(next(iter(inputs.values())))
 
 
 def warm_session(model: StoredModel, device: Device, threads: int = 0, gpu: int = 0) -> Session:
@@ -145,6 +160,8 @@ def warm_session(model: StoredModel, device: Device, threads: int = 0, gpu: int 
 def _warm_up(model: StoredModel, session: Session) -> None:
     try:
         session.warm_up(blank_inputs(model))
+        if session.row_seconds > ONE_THREAD_SECONDS:  # faster ones are never queued
+            session.probe_batch(blank_inputs(model, PROBE_ROWS))
     except InvalidRequest as error:
         # Zeros need not be a sensible input; the first real one warms it up then.
         _log.warning("%s could not be warmed up with zeros: %s", session.reference, error)
