@@ -112,6 +112,11 @@ class Hider:
             np.uint8 if narrow else np.dtype("<u4"),
         )
         self._owner = np.concatenate(owners)
+        # Bytes of a text: those that always stand, and what each word shown adds.
+        sizes = np.bincount(self._owner, minlength=absent + count) * float(self._codes.itemsize)
+        self._always = sizes[always] + sizes[absent:].sum()
+        self._added = sizes[:count] - sizes[absent:]
+        self._masked = bool(mask)
         self._block = max(1, _BLOCK_CHARACTERS // max(1, len(template)))
 
     def texts(self, shown: NDArray[np.uint8]) -> list[str]:
@@ -122,10 +127,13 @@ class Hider:
         return texts
 
     def _texts(self, shown: NDArray[np.uint8]) -> list[str]:
-        choice = np.concatenate([shown, np.ones((len(shown), 1), np.uint8), 1 - shown], axis=1)
-        keep = np.take(choice.view(bool), self._owner, axis=1)
+        columns = [shown, np.ones((len(shown), 1), np.uint8)]
+        if self._masked:
+            columns.append(1 - shown)
+        keep = np.take(np.concatenate(columns, axis=1).view(bool), self._owner, axis=1)
         codes = np.broadcast_to(self._codes, keep.shape)[keep].tobytes()
-        stops = (np.count_nonzero(keep, axis=1).cumsum() * self._codes.itemsize).tolist()
+        # Whole numbers below 2⁵³, so the sums are exact.
+        stops = (self._always + shown @ self._added).cumsum().astype(np.int64).tolist()
         encoding, start, texts = self._encoding, 0, []
         for stop in stops:
             texts.append(codes[start:stop].decode(encoding, "surrogatepass"))

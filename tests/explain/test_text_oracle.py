@@ -40,7 +40,7 @@ class Reader:
 
 @pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
 @pytest.mark.filterwarnings("ignore:Singular matrix:UserWarning")
-@pytest.mark.filterwarnings("ignore:Regressors in active set:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 # A failing case is small as drawn: shrinking it would take minutes.
 @settings(max_examples=120, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
