@@ -76,7 +76,7 @@ class FeatureExplanation:
         """JSON-safe form, whole: `from_json` makes the same explanation of it."""
         return {
             "schema": SCHEMA,
-            "method": "lime",
+            "method": self.parameters["method"],
             "modality": self.modality,
             "features": [
                 {**asdict(one), "spans": [list(span) for span in one.spans]}
