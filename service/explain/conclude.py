@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from service.explain.config import within
 from service.explain.explanation import LabelExplanation, Quality
@@ -17,6 +18,10 @@ from service.explain.surrogate import selection
 
 #: The bits of an explanation hang on these.
 LIBRARIES = {name: version(name) for name in ("lime", "numpy", "scikit-learn", "scipy")}
+
+#: Its matrices are small: on cores that others use too, a second thread made the surrogate of
+#: a table 20 times slower. On one thread the bits do not hang on the number of cores either.
+_BLAS = ThreadpoolController()
 
 
 def conclude(
@@ -39,18 +44,19 @@ def conclude(
         InvalidParameter: the model has fewer outputs than were asked for.
     """
     labels = chosen_labels(scores, config)
-    judged = tuple(
-        judge(
-            surrogate,
-            surrogate.fit(scores, label, num_features),
-            scores,
-            label,
-            config.labels[label] if label < len(config.labels) else f"output {label}",
-            num_features,
-            unmoved,
+    with _BLAS.limit(limits=1, user_api="blas"):
+        judged = tuple(
+            judge(
+                surrogate,
+                surrogate.fit(scores, label, num_features),
+                scores,
+                label,
+                config.labels[label] if label < len(config.labels) else f"output {label}",
+                num_features,
+                unmoved,
+            )
+            for label in labels
         )
-        for label in labels
-    )
     effective = effective_sample_size(surrogate.proximities)
     worst = min(judged, key=lambda one: (one.verdict == "stable", one.r2))
     samples = surrogate.proximities.size

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.lapack import dpocon
+from sklearn import config_context
 from sklearn.linear_model import Ridge
 
 from service.explain.surrogate import Fit, Surrogate, selection
@@ -90,13 +91,15 @@ class LinearSurrogate(Surrogate):
             )
         # Upstream's own layout and type: its arithmetic must meet the same bits.
         chosen = data[:, used].astype(np.float64)
-        ridge = Ridge(alpha=1, fit_intercept=True).fit(chosen, column, sample_weight=weights)
-        return Fit(
-            float(ridge.intercept_),
-            _ranked(used, ridge.coef_),
-            float(ridge.score(chosen, column, sample_weight=weights)),
-            float(ridge.predict(np.ascontiguousarray(chosen[:1]))[0]),
-        )
+        # The samples were drawn here and the scores are checked: scikit-learn need not look.
+        with config_context(assume_finite=True, skip_parameter_validation=True):
+            ridge = Ridge(alpha=1, fit_intercept=True).fit(chosen, column, sample_weight=weights)
+            return Fit(
+                float(ridge.intercept_),
+                _ranked(used, ridge.coef_),
+                float(ridge.score(chosen, column, sample_weight=weights)),
+                float(ridge.predict(np.ascontiguousarray(chosen[:1]))[0]),
+            )
 
     def _moments(self, rows: NDArray[np.intp] | None) -> _Moments:
         """Of all rows, or of the first with the odd or the even ones: `quality`'s halves."""

@@ -89,6 +89,7 @@ def explain_steps(
     background: TableBackground,
     config: TableConfig,
     *,
+    dtype: type[np.floating[Any]] = np.float64,
     progress: Callable[[int, int], None] | None = None,
     deadline: float | None = None,
 ) -> FeatureExplanation:
@@ -96,9 +97,10 @@ def explain_steps(
 
     Args:
         window: (T, C) finite numbers, T x C as the background has columns.
-        predict: (n, T, C) float64 -> (n, K) finite floats, or (n,); n <= batch_size.
+        predict: (n, T, C) of `dtype` -> (n, K) finite floats, or (n,); n <= batch_size.
         background: as `steps_background` gives it.
         config: see `TableConfig`.
+        dtype: as in `explain_table`.
         progress: as in `explain_table`.
         deadline: as in `explain_table`.
 
@@ -119,6 +121,7 @@ def explain_steps(
         lambda rows: predict(rows.reshape(-1, channels, steps).transpose(0, 2, 1)),
         background,
         config,
+        dtype=dtype,
         progress=progress,
         deadline=deadline,
     )

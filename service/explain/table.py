@@ -31,7 +31,7 @@ from service.explain.table_samples import draw
 
 __all__ = ["TableBackground", "TableConfig", "explain_table"]
 
-Predict = Callable[[NDArray[np.float64]], NDArray[np.floating[Any]]]
+Predict = Callable[[NDArray[Any]], NDArray[np.floating[Any]]]
 
 _UNMOVED = (
     "changing the columns hardly moves the score (spread {spread:.1g}); explain another output"
@@ -93,6 +93,7 @@ def explain_table(
     background: TableBackground,
     config: TableConfig,
     *,
+    dtype: type[np.floating[Any]] = np.float64,
     progress: Callable[[int, int], None] | None = None,
     deadline: float | None = None,
 ) -> FeatureExplanation:
@@ -100,10 +101,12 @@ def explain_table(
 
     Args:
         row: (D,) finite numbers.
-        predict: (n, D) float64 -> (n, K) finite floats, or (n,); n <= batch_size. It must
+        predict: (n, D) of `dtype` -> (n, K) finite floats, or (n,); n <= batch_size. It must
             score each row by itself and must not change its argument.
         background: statistics of the training data.
         config: see `TableConfig`.
+        dtype: np.float64, what upstream hands to the model; or np.float32 for a model that
+            rounds to it anyway: the same bits come out, sooner.
         progress: told (samples done, samples in all) after each batch; what it raises stops
             the explanation and passes through.
         deadline: `time.monotonic()` by which the answer must stand.
@@ -127,6 +130,7 @@ def explain_table(
         seed=config.seed,
         around_row=config.sample_around_row,
         keep_tied=config.keep_tied_values,
+        dtype=dtype,
     )
     samples, inputs = neighbours.samples, neighbours.inputs
     steps.end("sample")
@@ -164,6 +168,7 @@ def explain_table(
             discretizer=method,
             sample_around_row=config.sample_around_row,
             keep_tied_values=config.keep_tied_values,
+            input_dtype=np.dtype(dtype).name,
         ),
         corrections=(*corrections, *(["tied-values-kept"] if config.keep_tied_values else [])),
         warnings=_warnings(background, method, config),

@@ -1,8 +1,7 @@
 """Draw the neighbours of a table row exactly as upstream does, without upstream's waste.
 
 The generator is asked for the same numbers in the same order. What depends on a bin alone is
-computed once a bin, and the inverse of the truncated normal is written out, with the very
-functions that scipy evaluates: 6 arrays a column in place of about 60.
+computed once a bin; see also `truncated.py`.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
-from scipy.stats import truncnorm
 from sklearn.metrics import pairwise_distances
 
 from service.explain.background import Bins, Frequencies, TableBackground
 from service.explain.perturb import refuse_size
 from service.explain.scoring import Samples, state_digest
+from service.explain.truncated import BinValues
 
 #: Columns composed at a time: rows are then written a cache line or two at once.
 _COLUMNS = 16
@@ -28,10 +26,10 @@ _FEW = 16
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """`samples` are what the surrogate sees, `inputs` (N, D) float64 what the model sees."""
+    """`samples` are what the surrogate sees, `inputs` (N, D) what the model sees."""
 
     samples: Samples
-    inputs: NDArray[np.float64]
+    inputs: NDArray[np.floating[Any]]
 
 
 def draw(
@@ -43,6 +41,7 @@ def draw(
     seed: int,
     around_row: bool = False,
     keep_tied: bool = False,
+    dtype: type[np.floating[Any]] = np.float64,
 ) -> Neighbours:
     """Draw the samples of `LimeTabularExplainer` for this seed.
 
@@ -55,6 +54,7 @@ def draw(
         around_row: without a discretizer: normal around the row, not around the mean.
         keep_tied: a bin that holds one value alone gives the model this value; upstream
             gives it the value's distance from its mean, which is 0.
+        dtype: of the inputs, float64 as upstream has them, or float32: the same rounded.
 
     Raises:
         InvalidParameter: N x D is too large.
@@ -63,9 +63,9 @@ def draw(
     refuse_size("num_samples x columns", num_samples, len(row))
     state = np.random.RandomState(seed)
     if discretizer == "none":
-        return _normal(row, background, state, num_samples, around_row)
+        return _normal(row, background, state, num_samples, around_row, dtype)
     bins = next(bins for name, bins in background.bins.items() if name == discretizer)
-    return _discretised(row, background, bins, state, num_samples, keep_tied)
+    return _discretised(row, background, bins, state, num_samples, keep_tied, dtype)
 
 
 def _normal(
@@ -74,6 +74,7 @@ def _normal(
     state: np.random.RandomState,
     num_samples: int,
     around_row: bool,
+    dtype: type[np.floating[Any]],
 ) -> Neighbours:
     kinds = list(background.categorical)
     means, scales = np.array(background.means), np.array(background.scales)
@@ -94,7 +95,9 @@ def _normal(
     scaled = data - means
     scaled /= scales
     distances = pairwise_distances(scaled, scaled[0].reshape(1, -1), metric="euclidean").ravel()
-    return Neighbours(Samples(scaled, distances, state_digest(state)), inputs)
+    return Neighbours(
+        Samples(scaled, distances, state_digest(state)), inputs.astype(dtype, copy=False)
+    )
 
 
 def _discretised(
@@ -104,6 +107,7 @@ def _discretised(
     state: np.random.RandomState,
     num_samples: int,
     keep_tied: bool,
+    dtype: type[np.floating[Any]],
 ) -> Neighbours:
     width = len(row)
     same = np.empty((num_samples, width), np.uint8)
@@ -117,15 +121,17 @@ def _discretised(
         np.take((np.array(used.values) == own).astype(np.uint8), at, out=block[column % _COLUMNS])
         _write(same, block, column, width)
     same[0] = 1
-    inputs = np.empty((num_samples, width))
-    values = np.empty((_COLUMNS, num_samples))
+    inputs = np.empty((num_samples, width), dtype)
+    values = np.empty((_COLUMNS, num_samples), dtype)
+    drawer = BinValues(bins, num_samples, keep_tied)
     for column, at in enumerate(picked):
         out = values[column % _COLUMNS]
         if column in bins:
-            _Undo(bins[column], keep_tied).write(at[1:], state, out[1:])
+            drawer.draw(column, at[1:], state, out[1:])
         else:
-            np.take(np.array(background.categorical[column].values), at, out=out)
+            np.take(np.array(background.categorical[column].values, dtype), at, out=out)
         _write(inputs, values, column, width)
+    drawer.finish(inputs)
     inputs[0] = row
     # Of rows of ones and zeros the squared distance from all ones is the number of zeros:
     # whole numbers, so this equals sklearn's euclidean distance bit for bit.
@@ -148,71 +154,7 @@ def _pick(used: Frequencies, state: np.random.RandomState, num_samples: int) -> 
     if len(border) > _FEW:
         return border.searchsorted(draws, side="right")
     at = np.zeros(num_samples, np.uint8)
+    above = np.empty(num_samples, bool)
     for value in border[:-1]:
-        at += draws >= value
+        at += np.greater_equal(draws, value, out=above).view(np.uint8)
     return at
-
-
-class _Undo:
-    """From bins back to values: a truncated normal in each bin, as upstream draws it."""
-
-    def __init__(self, bins: Bins, keep_tied: bool) -> None:
-        used = np.array(bins.used.values, np.intp)
-        self._means, self._stds = np.array(bins.means)[used], np.array(bins.stds)[used]
-        mins = np.array(bins.mins)[used]
-        self._low = (mins - self._means) / self._stds
-        self._high = (np.array(bins.maxs)[used] - self._means) / self._stds
-        self._wide = self._low != self._high
-        self._tied = mins if keep_tied else self._low
-
-    def write(
-        self, at: NDArray[Any], state: np.random.RandomState, out: NDArray[np.float64]
-    ) -> None:
-        """Draw a value for each of these indices into the bins used, into `out`."""
-        if self._wide.all():
-            self._draw(at, state, out)
-            return
-        wide = self._wide[at]
-        np.take(self._tied, at, out=out)
-        if wide.any():
-            drawn = np.empty(int(wide.sum()))
-            self._draw(at[wide], state, drawn)
-            out[wide] = drawn
-
-    def _draw(
-        self, at: NDArray[Any], state: np.random.RandomState, out: NDArray[np.float64]
-    ) -> None:
-        if (self._low >= 0)[self._wide].any():
-            # A mean on its bin's lower edge: scipy then works from the other tail.
-            out[:] = truncnorm.rvs(
-                self._low[at],
-                self._high[at],
-                loc=self._means[at],
-                scale=self._stds[at],
-                random_state=state,
-            )
-            return
-        # log Φ(x) = log(Φ(low) + u·mass), then x by the inverse of log Φ.
-        below = special.log_ndtr(self._low)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            inside = np.log(state.random_sample(len(at)))
-            inside += self._log_mass()[at]
-            np.take(below, at, out=out)
-            top = np.maximum(inside, out)
-            np.minimum(inside, out, out=out)
-            out -= top
-            np.exp(out, out=out)
-            np.log1p(out, out=out)
-            out += top
-        special.ndtri_exp(out, out=out)
-        out *= self._stds[at]
-        out += self._means[at]
-
-    def _log_mass(self) -> NDArray[np.float64]:
-        """log(Φ(high) - Φ(low)) of each bin, in the cases and functions of scipy's truncnorm."""
-        mass = special.log1p(-special.ndtr(self._low) - special.ndtr(-self._high))
-        left = self._high <= 0
-        if left.any():
-            high, low = special.log_ndtr(self._high[left]), special.log_ndtr(self._low[left])
-            mass[left] = np.real(special.logsumexp([high, low + np.pi * 1j], axis=0))
-        return np.asarray(mass, np.float64)

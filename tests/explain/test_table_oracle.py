@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from lime.lime_base import LimeBase
 from lime.lime_tabular import LimeTabularExplainer
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
+from service.explain import truncated
 from service.explain.background import TableBackground
 from service.explain.feature_explanation import FeatureExplanation
 from service.explain.linear import LinearSurrogate
@@ -98,6 +100,7 @@ def upstream(
     batch_size=st.integers(1, 400),
     dtype=st.sampled_from([np.float32, np.float64]),
     curved=st.booleans(),
+    narrow=st.booleans(),
 )
 def test_weights_are_upstreams_to_the_last_bit(
     seed: int,
@@ -113,6 +116,7 @@ def test_weights_are_upstreams_to_the_last_bit(
     batch_size: int,
     dtype: type,
     curved: bool,
+    narrow: bool,
 ) -> None:
     kinds = kinds if kinds or categorical else ["normal"]
     data, categories = training_data(draw, 60, kinds, categorical)
@@ -128,7 +132,12 @@ def test_weights_are_upstreams_to_the_last_bit(
     row = data[draw % 60].copy()
     if categories and draw % 3 == 0:
         row[-1] = 4  # a kind that never came in training
-    predict = scorer(draw, width, 0 if choice == "regression" else 4, dtype, curved=curved)
+    scores = scorer(draw, width, 0 if choice == "regression" else 4, dtype, curved=curved)
+    taken = np.float32 if narrow else np.float64
+
+    def predict(rows: NDArray[Any]) -> NDArray[np.floating[Any]]:
+        return scores(rows.astype(taken))
+
     config = TableConfig(
         discretizer="none" if discretizer == "around" else discretizer,
         sample_around_row=discretizer == "around",
@@ -143,7 +152,7 @@ def test_weights_are_upstreams_to_the_last_bit(
         seed=seed,
         batch_size=batch_size,
     )
-    ours = explain_table(row, predict, background, config)
+    ours = explain_table(row, predict, background, config, dtype=taken)
     theirs = upstream(data, categories, row, predict, ours)
     for one in ours.explanations:
         # Upstream files a regression under 1, and its mirror image under 0.
@@ -157,24 +166,40 @@ def test_weights_are_upstreams_to_the_last_bit(
 
 
 @pytest.mark.filterwarnings("ignore:[\\s\\S]*Prediction probabilties:UserWarning")
-@pytest.mark.parametrize("discretizer", ["quartile", "none"])
-def test_the_model_is_asked_about_upstreams_rows(discretizer: str) -> None:
-    data, categorical = training_data(3, 200, KINDS, 2)
-    background = TableBackground.fit(data, categorical=categorical)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("discretizer", ["quartile", "decile", "none"])
+def test_the_model_is_asked_about_upstreams_rows(discretizer: str, dtype: type) -> None:
+    data, categorical = training_data(3, 200, KINDS * 15, 2)
+    background = TableBackground.fit(
+        data, categorical=categorical, discretizers=("quartile", "decile")
+    )
     scores = scorer(1, data.shape[1], 2, np.float64, curved=True)
     asked: list[NDArray[Any]] = []
 
     def predict(rows: NDArray[Any]) -> NDArray[np.floating[Any]]:
-        asked.append(rows.copy())
-        return scores(rows)
+        asked.append(rows.astype(dtype))
+        return scores(asked[-1])
 
-    ours = explain_table(
-        data[7], predict, background, TableConfig(discretizer=discretizer, num_samples=2000)
-    )
+    config = TableConfig(discretizer=discretizer, num_samples=2000)
+    ours = explain_table(data[7], predict, background, config, dtype=dtype)
+    assert ours.parameters["input_dtype"] == np.dtype(dtype).name
     mine = np.concatenate(asked)
     asked.clear()
-    upstream(data, categorical, data[7], predict, ours)
+    theirs = upstream(data, categorical, data[7], predict, ours)
     assert np.array_equal(mine, asked[-1])
+    found = [(int(f), float(w)) for f, w in theirs.local_exp[ours.of().label]]
+    assert list(ours.of().weights) == found
+
+
+def test_the_table_of_quantiles_is_as_exact_as_it_says() -> None:
+    place = np.random.default_rng(0).uniform(0, truncated._CELLS, 1_000_000)
+    cell = place.astype(int)
+    powers = np.vander(place - cell, 4, increasing=True).T
+    found = sum(row[cell] * power for row, power in zip(truncated._table(), powers, strict=True))
+    span = truncated._HIGHEST - truncated._LOWEST
+    expected = ndtri(truncated._LOWEST + place * (span / truncated._CELLS))
+    # A tenth of the error that is allowed for: the rest is for scipy's own rounding.
+    assert np.abs(found - expected).max() < truncated.TABLE_ERROR / 10
 
 
 @settings(max_examples=40, deadline=None)
