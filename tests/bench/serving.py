@@ -146,7 +146,7 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
         "processor": processor[0] if processor else platform.processor(),
         "cores": CORES,
         "load_before": os.getloadavg()[0],
-        "system": platform.platform(),
+        "system": f"{platform.system()}, {platform.machine()}",
         "generator": options.generator,
         "seconds": options.seconds,
         "rounds": options.rounds,
