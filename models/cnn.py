@@ -11,12 +11,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from models.blocks import ACTIVATIONS
+
 
 @dataclass(frozen=True, slots=True)
 class LeNet5Config:
-    """Size of the answer; everything else about LeNet-5 is fixed by the paper."""
+    """Size of the answer, and what is between the layers; the rest is fixed by the paper."""
 
     classes: int = 10
+    activation: str = "relu"
+    dropout: float = 0.0
 
 
 class Pixels(nn.Module):
@@ -58,21 +62,25 @@ class LeNet5(nn.Module):
     def __init__(self, config: LeNet5Config | None = None) -> None:
         super().__init__()
         config = config or LeNet5Config()
+        active = ACTIVATIONS[config.activation]
+        dropped = [nn.Dropout(config.dropout)] if config.dropout else []
         self.pixels = Pixels(gain=1.275 / 255, offset=-0.1)
         self.features = nn.Sequential(
             nn.Conv2d(1, 6, kernel_size=5),  # 6 x 28 x 28
-            nn.ReLU(),
+            active(),
             nn.MaxPool2d(2),  # 6 x 14 x 14
             nn.Conv2d(6, 16, kernel_size=5),  # 16 x 10 x 10
-            nn.ReLU(),
+            active(),
             nn.MaxPool2d(2),  # 16 x 5 x 5
         )
         self.classifier = nn.Sequential(
             nn.Flatten(),
             nn.Linear(16 * 5 * 5, 120),
-            nn.ReLU(),
+            active(),
+            *dropped,
             nn.Linear(120, 84),
-            nn.ReLU(),
+            active(),
+            *dropped,
             nn.Linear(84, config.classes),
         )
 

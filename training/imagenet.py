@@ -27,7 +27,8 @@ from service.manifest import ExplainerDefaults, ImageMedia
 from service.protocol.media import decode_image, encode_png
 from service.store import ModelStore, StoredModel, sha256_of
 from training import provenance
-from training.release import Candidate, release
+from training.candidate import Candidate, pixels, probabilities
+from training.release import release
 from training.torchvision_import import torchvision
 
 SIDE = 224
@@ -98,14 +99,17 @@ def main(config: Config, store: ModelStore, console: Console) -> StoredModel:
     candidate = Candidate(
         name=config.name,
         family="cnn",
+        task="classify",
         summary=SUMMARY,
         network=Probabilities(network),
+        inputs=(pixels(MEDIA),),
+        outputs=(probabilities(len(labels)),),
+        rows={MEDIA.input: np.concatenate([*whole, crops])},
+        truth=np.array([*map(labels.index, KNOWN.values()), *[-1] * len(crops)]),
         labels=labels,
         media=MEDIA,
         explainer=ExplainerDefaults(modality="image", num_samples=1000),
-        images=np.concatenate([*whole, crops]),
-        truth=np.array([*map(labels.index, KNOWN.values()), *[-1] * len(crops)]),
-        example=("example.png", _png(pictures["chelsea"])),
+        assets={"example": ("example.png", _png(pictures["chelsea"]))},
         provenance=provenance.describe(
             "training/imagenet.py",
             config,
@@ -120,6 +124,7 @@ def main(config: Config, store: ModelStore, console: Console) -> StoredModel:
             network,
         ),
         measured=("top1_accuracy", "photographs"),
+        sanity=(2, 200),
     )
     with console.status("exporting EfficientNet-Lite0 and comparing it on photographs ..."):
         return release(candidate, store)

@@ -1,8 +1,7 @@
-"""What every Lightning fit shares: the best weights, the progress bar, quiet, one thread."""
+"""What every Lightning fit shares: the progress bar, quiet, one thread."""
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
 from collections.abc import Iterator
@@ -12,60 +11,45 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from training.torchvision_import import lightning
-
-
-class BestWeights(lightning.Callback):
-    """Keep the weights of the best epoch in memory and put them back at the end.
-
-    Best is the highest validation accuracy, and of equals the lowest validation loss.
-    """
-
-    def __init__(self) -> None:
-        self.score: tuple[float, float] = (-1.0, 0.0)
-        self.weights: dict[str, Tensor] = {}
-
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        measured = trainer.callback_metrics
-        score = (float(measured["validation_accuracy"]), -float(measured["validation_loss"]))
-        if score > self.score:
-            self.score = score
-            self.weights = copy.deepcopy(pl_module.network.state_dict())
-
-    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        pl_module.network.load_state_dict(self.weights)
 
 
 class Bar(lightning.Callback):
     """One progress bar over the epochs on a terminal; ten plain lines anywhere else."""
 
-    def __init__(self, title: str, epochs: int, console: Console) -> None:
+    def __init__(
+        self, title: str, epochs: int, console: Console, metric: str = "validation_accuracy"
+    ) -> None:
         self.title = title
+        self.metric = metric
+        self.said = metric.replace("_", " ")
         self.epochs = epochs
         self.console = console
         self.progress = Progress(
             TextColumn(title),
             BarColumn(),
             TextColumn("epoch {task.completed}/{task.total}"),
-            TextColumn("validation accuracy {task.fields[accuracy]}"),
+            TextColumn(self.said + " {task.fields[figure]}"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
-        self.task = self.progress.add_task(title, total=epochs, accuracy="-")
+        self.task = self.progress.add_task(title, total=epochs, figure="-")
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        self.progress.start()
+        if trainer.is_global_zero:
+            self.progress.start()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+        if not trainer.is_global_zero:
+            return
         done = trainer.current_epoch + 1
-        accuracy = f"{float(trainer.callback_metrics['validation_accuracy']):.4f}"
-        self.progress.update(self.task, completed=done, accuracy=accuracy)
+        figure = f"{float(trainer.callback_metrics[self.metric]):.4f}"
+        self.progress.update(self.task, completed=done, figure=figure)
         every = max(1, self.epochs // 10)
         if not self.console.is_terminal and (done % every == 0 or done == self.epochs):
-            line = f"{self.title}: epoch {done}/{self.epochs}, validation accuracy {accuracy}"
+            line = f"{self.title}: epoch {done}/{self.epochs}, {self.said} {figure}"
             self.console.print(line, highlight=False, soft_wrap=True)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -15,11 +16,18 @@ from torch import nn
 
 from service.errors import ReleaseRefused
 from service.manifest import Parity, Precision
+from training.candidate import Candidate, Rows, rows_of, some_rows
 from training.lessons import one_thread
+
+#: All outputs of a block of rows, in the candidate's order.
+Answers = Sequence[NDArray[Any]]
 
 
 class Allowed(NamedTuple):
-    """Largest difference of a probability, and share of the rows whose label may flip."""
+    """Largest difference of a probability, and share of the rows whose label may flip.
+
+    A value of another kind may differ by as much of the largest magnitude among the rows.
+    """
 
     difference: float
     flips: float
@@ -28,112 +36,201 @@ class Allowed(NamedTuple):
 #: FP16 has 11 significant bits, a relative error of 5e-4 in each step; over the depth of a
 #: network some of that adds up. A label flips only between classes nearly equal in probability.
 ALLOWED: dict[Precision, Allowed] = {"fp32": Allowed(1e-5, 0), "fp16": Allowed(5e-3, 0.01)}
-#: Pixels that the reference evaluator sees: it takes seconds for so many.
+#: Values of the inputs that the reference evaluator sees: it takes seconds for so many.
 REFERENCE_VALUES = 400_000
 #: The graph is traced with 2 rows and has to be right for any number.
 BATCHES = (1, 3, 8, 17)
+#: Rows go through the network in batches of so many values, some eight photographs: they stay
+#: in the cache; sixty-four took three times as long.
+CACHED_VALUES = 1_250_000
 
 
-def check(
-    name: str,
-    network: nn.Module,
-    graph: Path,
-    images: NDArray[np.uint8],
-    labels: tuple[str, ...],
-    precision: Precision = "fp32",
-) -> Parity:
-    """Compare network and graph on every row.
+def check(candidate: Candidate, graph: Path) -> Parity:
+    """Compare network and graph on every row and in every output.
 
     Args:
-        name: the model's, for the message.
-        network: images (n, C, H, W) UINT8, 0 to 255, to probabilities (n, labels).
+        candidate: its network is in FP32, whatever its precision is to be.
         graph: the ONNX file exported from it.
-        images: (n, C, H, W) UINT8.
-        labels: names of the classes.
-        precision: of the graph; the network's is FP32.
+
+    Returns:
+        How far the first output is off, in its own unit.
 
     Raises:
-        ReleaseRefused: a probability differs by more than is ALLOWED, more labels flip, or the
-            graph does not take any number of rows; the message names the rows.
+        ReleaseRefused: a value differs by more than is ALLOWED, more labels flip, or the graph
+            does not take any number of rows; the message names the rows.
     """
-    allowed = ALLOWED[precision]
-    wanted = _network_answers(network, images)
-    got = _graph_answers(name, graph, images)
-    if got.shape != wanted.shape:
-        _refuse(name, f"the graph answers {got.shape}, the network {wanted.shape}")
-    difference = _difference(got, wanted)
-    before, after = wanted.argmax(axis=1), got.argmax(axis=1)
-    if precision == "fp16":
-        some, strict = _half_answers(graph, images)
-        difference[some] = np.maximum(difference[some], _difference(strict, wanted[some]))
-        strictly = strict.argmax(axis=1)
-        after[some] = np.where(strictly == before[some], after[some], strictly)
-    # A NaN is no small difference.
-    far = np.flatnonzero(~(difference <= allowed.difference))
-    flipped = np.flatnonzero(before != after)
-    flips = [f"row {r} '{labels[before[r]]}' -> '{labels[after[r]]}'" for r in flipped[:5]]
-    if len(far) or len(flipped) > allowed.flips * len(images):
-        _refuse(
-            name,
-            f"{len(far)} of {len(images)} test rows differ by more than {allowed.difference:g} "
-            f"(rows {_some(far)}; largest difference {difference.max():.3g}), and "
-            f"{len(flipped)} labels flip ({'; '.join(flips) or 'none'})",
+    network, session = candidate.network.eval().cpu(), _session(candidate, graph)
+    names = [tensor.name for tensor in candidate.outputs]
+
+    def by_network(rows: Rows) -> Answers:
+        return _network_answers(network, rows)
+
+    def by_graph(rows: Rows) -> Answers:
+        return [np.asarray(values) for values in session.run(names, dict(rows))]
+
+    found = [_Output(candidate, at) for at in range(len(names))]
+    for block in candidate.blocks:
+        size = max(8, CACHED_VALUES // max(1, _values_a_row(block)))
+        wanted = _in_batches(by_network, block, cycle([size]))
+        got = _in_batches(by_graph, block, cycle(BATCHES))
+        half = _half_answers(candidate, graph, block) if candidate.precision == "fp16" else None
+        for at, output in enumerate(found):
+            strict = None if half is None else (half[0], half[1][at])
+            output.compare(got[at], wanted[at], strict)
+    for output in found:
+        output.judge()
+    return found[0].parity()
+
+
+class _Output:
+    """What is found about one output, block after block."""
+
+    def __init__(self, candidate: Candidate, at: int) -> None:
+        self.candidate = candidate
+        self.name = candidate.outputs[at].name
+        self.labels = candidate.labels if at == 0 and candidate.task == "classify" else ()
+        self.differences: list[NDArray[np.float64]] = []
+        self.before: list[NDArray[np.intp]] = []
+        self.after: list[NDArray[np.intp]] = []
+        #: of the values by the network: what their difference is held against
+        self.magnitude = 1.0
+
+    def compare(
+        self,
+        got: NDArray[Any],
+        wanted: NDArray[Any],
+        strict: tuple[NDArray[np.intp], NDArray[Any]] | None,
+    ) -> None:
+        """Hold the graph's answers to a block against the network's; `strict` to some rows."""
+        if got.shape != wanted.shape:
+            _refuse(
+                self.candidate.name,
+                f"output '{self.name}': the graph answers {got.shape}, the network {wanted.shape}",
+            )
+        difference = _difference(got, wanted)
+        if not self.labels and wanted.size:
+            self.magnitude = max(self.magnitude, float(np.abs(wanted).max()))
+        if self.labels:
+            before, after = wanted.argmax(axis=-1), got.argmax(axis=-1)
+        else:
+            before = after = np.zeros(len(got), np.intp)
+        if strict is not None:
+            some, values = strict
+            difference[some] = np.maximum(difference[some], _difference(values, wanted[some]))
+            if self.labels:
+                strictly = values.argmax(axis=-1)
+                after[some] = np.where(strictly == before[some], after[some], strictly)
+        self.differences.append(difference)
+        self.before.append(before)
+        self.after.append(after)
+
+    @property
+    def tolerance(self) -> float:
+        return ALLOWED[self.candidate.precision].difference * self.magnitude
+
+    def judge(self) -> None:
+        """Refuse what is further off than is allowed."""
+        difference = np.concatenate(self.differences)
+        before, after = np.concatenate(self.before), np.concatenate(self.after)
+        # A NaN is no small difference.
+        far = np.flatnonzero(~(difference <= self.tolerance))
+        flipped = np.flatnonzero(before != after)
+        may_flip = ALLOWED[self.candidate.precision].flips * len(difference)
+        if not len(far) and len(flipped) <= may_flip:
+            return
+        what = (
+            f"{len(far)} of {len(difference)} test rows differ by more than {self.tolerance:g} "
+            f"in output '{self.name}' (rows {_some(far)}; largest difference "
+            f"{difference.max():.3g})"
         )
-    return Parity(
-        rows=len(images),
-        max_abs_difference=float(difference.max()),
-        label_flips=len(flipped),
-        tolerance=allowed.difference,
-    )
+        if self.labels:
+            flips = [
+                f"row {r} '{self.labels[before[r]]}' -> '{self.labels[after[r]]}'"
+                for r in flipped[:5]
+            ]
+            what += f", and {len(flipped)} labels flip ({'; '.join(flips) or 'none'})"
+        _refuse(self.candidate.name, what)
+
+    def parity(self) -> Parity:
+        difference = np.concatenate(self.differences)
+        flips = np.concatenate(self.before) != np.concatenate(self.after)
+        return Parity(
+            rows=len(difference),
+            max_abs_difference=float(difference.max()),
+            label_flips=int(flips.sum()),
+            tolerance=self.tolerance,
+        )
 
 
-def _network_answers(network: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    network = network.eval().cpu()
-    answers = []
+def _in_batches(answer: Callable[[Rows], Answers], block: Rows, sizes: Any) -> list[NDArray[Any]]:
+    parts, start = [], 0
+    while start < rows_of(block):
+        size = next(sizes)
+        parts.append(answer(some_rows(block, slice(start, start + size))))
+        start += size
+    return [np.concatenate(values) for values in zip(*parts, strict=True)]
+
+
+def _network_answers(network: nn.Module, rows: Mapping[str, NDArray[Any]]) -> Answers:
     with torch.inference_mode(), one_thread():
-        # Eight photographs stay in the cache; sixty-four took three times as long.
-        for start in range(0, len(images), 8):
-            answers.append(network(torch.from_numpy(images[start : start + 8])).numpy())
-    return np.concatenate(answers)
+        answer = network(*(torch.from_numpy(np.ascontiguousarray(v)) for v in rows.values()))
+    return [t.numpy() for t in (answer if isinstance(answer, tuple | list) else (answer,))]
 
 
-def _graph_answers(name: str, graph: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _session(candidate: Candidate, graph: Path) -> ort.InferenceSession:
+    """The graph, whose inputs have the names and the free axes that they should have."""
     options = ort.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A graph whose extents were frozen says so with every run; it is refused in one message.
+    options.log_severity_level = 3
     session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    (tensor,) = session.get_inputs()
-    if isinstance(tensor.shape[0], int):
-        _refuse(name, f"the graph takes exactly {tensor.shape[0]} rows, not any number")
-    answers, start, sizes = [], 0, cycle(BATCHES)
-    while start < len(images):
-        batch = images[start : start + next(sizes)]
-        answers.append(session.run(["probabilities"], {tensor.name: batch})[0])
-        start += len(batch)
-    return np.concatenate(answers)
+    inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
+    if set(inputs) != set(candidate.graph_inputs):
+        _refuse(
+            candidate.name,
+            f"the graph takes {sorted(inputs)}, the network {sorted(candidate.graph_inputs)}: "
+            "an input that decides nothing is lost in the export",
+        )
+    for name, shape in inputs.items():
+        for axis, what in {0: "rows", **candidate.free.get(name, {})}.items():
+            if isinstance(shape[axis], int):
+                _refuse(
+                    candidate.name,
+                    f"the graph takes exactly {shape[axis]} {what}, not any number, in input "
+                    f"'{name}'",
+                )
+    return session
 
 
 def _half_answers(
-    graph: Path, images: NDArray[np.uint8]
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    candidate: Candidate, graph: Path, block: Rows
+) -> tuple[NDArray[np.intp], Answers]:
     """What a graph answers where every value is rounded to FP16, as it is on a GPU.
 
     ONNX Runtime's CPU kernels keep FP32 from one step to the next, so that on a CPU nothing
     overflows and little is lost. The reference evaluator of ONNX does as the graph says, slowly:
-    it sees as many rows, evenly spread, as have REFERENCE_VALUES.
+    it sees as many rows, evenly spread, as have REFERENCE_VALUES over all blocks.
 
     Returns:
-        The rows, and their answers.
+        The rows, and the answers to them.
     """
-    count = min(len(images), max(2, REFERENCE_VALUES // images[0].size))
-    rows = np.linspace(0, len(images) - 1, count).astype(np.intp)
+    affordable = REFERENCE_VALUES // len(candidate.blocks) // max(1, _values_a_row(block))
+    count = min(rows_of(block), max(2, affordable))
+    rows = np.linspace(0, rows_of(block) - 1, count).astype(np.intp)
+    names = [tensor.name for tensor in candidate.outputs]
     with np.errstate(all="ignore"):  # what overflows is found by the comparison
-        answers: Any = ReferenceEvaluator(str(graph)).run(None, {"image": images[rows]})
-    return rows, np.asarray(answers[0], np.float32)
+        answers: Any = ReferenceEvaluator(str(graph)).run(names, some_rows(block, rows))
+    return rows, [np.asarray(values, np.float32) for values in answers]
 
 
-def _difference(got: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
+def _values_a_row(block: Rows) -> int:
+    return sum(int(array[0].size) for array in block.values())
+
+
+def _difference(got: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.float64]:
     """Largest difference in each row."""
-    largest: NDArray[np.float64] = np.abs(got.astype(np.float64) - wanted).max(axis=1)
+    apart = np.abs(got.astype(np.float64) - wanted).reshape(len(got), -1)
+    largest: NDArray[np.float64] = apart.max(axis=1, initial=0)
     return largest
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -56,7 +57,8 @@ def describe(
     revision, dirty = git_state(Path(__file__).parent)
     return Provenance(
         script=script,
-        config=dataclasses.asdict(config),
+        # Through JSON, which knows no tuples.
+        config=json.loads(json.dumps(dataclasses.asdict(config))),
         seed=seed,
         git_revision=revision,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),

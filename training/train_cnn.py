@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import JsonValue
 from rich.console import Console
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
-from models.cnn import LeNet5, Probabilities
-from service.errors import GlasslineError
+from models.cnn import LeNet5, LeNet5Config, Probabilities
 from service.manifest import ExplainerDefaults, Precision
 from service.protocol.media import encode_png
 from service.store import ModelStore, StoredModel
 from training import provenance
 from training.augment import affine
+from training.candidate import Candidate, pixels, probabilities
+from training.class_weights import class_weights
 from training.data import digits
-from training.lessons import Bar, BestWeights, one_thread, quiet_lightning
-from training.release import Candidate, release
-from training.torchvision_import import lightning
+from training.fitting import Fitted, fit
+from training.learning_curve import learning_curve
+from training.options import CNN, Options
+from training.release import release
 
 SUMMARY = (
     "LeNet-5 reads one handwritten digit, 0 to 9. It is the smallest honest example of a "
@@ -36,43 +36,9 @@ class Config:
 
     arch: Literal["lenet5"] = "lenet5"
     data: Literal["digits"] = "digits"
-    seed: int = 0
-    epochs: int = 40
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    device: Literal["cpu", "cuda", "auto"] = "auto"
     name: str = "lenet-digits"
     precision: Precision = "fp32"
-
-
-class Lesson(lightning.LightningModule):
-    """Cross-entropy with AdamW under a one-cycle learning rate, on augmented pictures."""
-
-    def __init__(self, network: nn.Module, learning_rate: float) -> None:
-        super().__init__()
-        self.network = network
-        self.learning_rate = learning_rate
-
-    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
-        images, labels = batch
-        logits = self.network(affine(images))
-        # A little smoothing keeps probabilities of clear digits short of 1, where no
-        # explanation could see them move.
-        return nn.functional.cross_entropy(logits, labels, label_smoothing=0.05)
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
-        images, labels = batch
-        logits = self.network(images)
-        right = (logits.argmax(dim=-1) == labels).to(torch.float32).mean()
-        loss = nn.functional.cross_entropy(logits, labels)
-        self.log("validation_accuracy", right, batch_size=len(labels))
-        self.log("validation_loss", loss, batch_size=len(labels))
-
-    def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, weight_decay=0.01)
-        steps = int(self.trainer.estimated_stepping_batches)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+    options: Options = CNN
 
 
 def main(config: Config, store: ModelStore, console: Console) -> StoredModel:
@@ -83,48 +49,44 @@ def main(config: Config, store: ModelStore, console: Console) -> StoredModel:
         ReleaseRefused: the exported graph is not the trained network.
     """
     data = digits.load()
-    network, seconds = train(config, data, console)
+    network, fitted = train(config, data, console)
     with console.status("exporting, comparing with the trained network, evaluating ..."):
-        return release(candidate_of(config, data, network, seconds), store)
+        return release(candidate_of(config, data, network, fitted), store)
 
 
-def train(config: Config, data: digits.Digits, console: Console) -> tuple[LeNet5, float]:
+def train(config: Config, data: digits.Digits, console: Console) -> tuple[LeNet5, Fitted]:
     """Fit the network; the same seed gives the same weights on the same machine.
 
     Returns:
-        The network with the weights of its best epoch on the validation part, and seconds.
+        The network with the weights of its best epoch on the validation part, and how it went.
     """
-    accelerator = _accelerator(config.device)
-    started = time.perf_counter()
-    torch.manual_seed(config.seed)
-    network = LeNet5()
-    with one_thread(), quiet_lightning():
-        trainer = lightning.Trainer(
-            max_epochs=config.epochs,
-            accelerator=accelerator,
-            devices=1,
-            callbacks=[BestWeights(), Bar(config.name, config.epochs, console)],
-            # Nothing may land in the working folder: best weights are kept in memory.
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-        trainer.fit(
-            Lesson(network, config.learning_rate),
-            DataLoader(_pairs(data.train), config.batch_size, shuffle=True),
-            DataLoader(_pairs(data.validation), batch_size=512),
-        )
-    if not all(torch.isfinite(weights).all() for weights in network.parameters()):
-        raise GlasslineError(
-            f"{config.name}: training diverged, its weights are no longer finite. "
-            f"Lower --learning-rate (it was {config.learning_rate:g}), or raise --batch-size."
-        )
-    return network.cpu(), time.perf_counter() - started
+    options = config.options
+    weights = class_weights(options.class_weights, digits.LABELS, data.train.labels)
+    torch.manual_seed(options.seed)
+    network = LeNet5(LeNet5Config(len(digits.LABELS), options.activation, options.dropout))
+
+    def smoothed(logits: Tensor, labels: Tensor) -> Tensor:
+        # A little smoothing keeps probabilities of clear digits short of 1, where no
+        # explanation could see them move.
+        weight = torch.from_numpy(weights).to(logits.device)
+        return nn.functional.cross_entropy(logits, labels, weight, label_smoothing=0.05)
+
+    fitted = fit(
+        network,
+        loss=nn.functional.cross_entropy,
+        score=("accuracy", _accuracy),
+        train=_pairs(data.train),
+        validation=_pairs(data.validation),
+        options=options,
+        title=config.name,
+        console=console,
+        training_loss=smoothed,
+        augment=affine,
+    )
+    return network, fitted
 
 
-def candidate_of(config: Config, data: digits.Digits, network: LeNet5, seconds: float) -> Candidate:
+def candidate_of(config: Config, data: digits.Digits, network: LeNet5, fitted: Fitted) -> Candidate:
     """What is released: the network with softmax, tested on the digits it has never seen."""
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     source: dict[str, JsonValue] = {
@@ -137,29 +99,30 @@ def candidate_of(config: Config, data: digits.Digits, network: LeNet5, seconds: 
     return Candidate(
         name=config.name,
         family="cnn",
+        task="classify",
         summary=SUMMARY,
         network=Probabilities(network),
+        inputs=(pixels(digits.MEDIA),),
+        outputs=(probabilities(len(digits.LABELS)),),
+        rows={digits.MEDIA.input: data.test.images},
+        truth=data.test.labels,
         labels=digits.LABELS,
         media=digits.MEDIA,
         explainer=ExplainerDefaults(modality="image", num_samples=1000),
-        images=data.test.images,
-        truth=data.test.labels,
-        example=("example.png", encode_png(data.test.images[0])),
+        assets={
+            "example": ("example.png", encode_png(data.test.images[0])),
+            "learning_curve": ("learning-curve.png", learning_curve(fitted, config.name)),
+        },
         provenance=provenance.describe(
-            "training/train_cnn.py", config, config.seed, seconds, source, network
+            "training/train_cnn.py", config, config.options.seed, fitted.seconds, source, network
         ),
         precision=config.precision,
     )
 
 
-def _pairs(part: digits.Part) -> TensorDataset:
-    return TensorDataset(torch.from_numpy(part.images), torch.from_numpy(part.labels))
+def _pairs(part: digits.Part) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(part.images), torch.from_numpy(part.labels)
 
 
-def _accelerator(device: str) -> str:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise GlasslineError(
-            "device 'cuda' was demanded, but torch finds none. "
-            "Check the driver and that torch is a CUDA build, or train with --device cpu."
-        )
-    return "gpu" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
+def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits.argmax(dim=-1) == labels).to(torch.float32).mean()

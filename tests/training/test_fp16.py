@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -20,9 +21,8 @@ from service.manifest import Manifest
 from service.protocol.media import encode_png
 from service.store import ModelStore
 from tests.running_server import glassline, start_server
-from tests.training.test_release import DATA
+from tests.training.test_release import DATA, candidate
 from training import export, parity
-from training.data import digits
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +111,10 @@ class Overflowing(nn.Module):
 
 
 def test_a_network_that_half_precision_breaks_is_refused(tmp_path: Path) -> None:
-    network, images = Overflowing(), DATA.test.images[:60]
-    export.export(network, images[:2], tmp_path / "graph.onnx")
-    parity.check("tiny", network, tmp_path / "graph.onnx", images, digits.LABELS)
-    export.halve(tmp_path / "graph.onnx")
+    asking, graph = candidate(Overflowing()), tmp_path / "graph.onnx"
+    images = DATA.test.images[:2]
+    export.export(asking.network, {"image": images}, ["probabilities"], graph)
+    parity.check(asking, graph)
+    export.halve(graph)
     with pytest.raises(ReleaseRefused, match=r"of 60 test rows differ by more than 0\.005"):
-        parity.check("tiny", network, tmp_path / "graph.onnx", images, digits.LABELS, "fp16")
+        parity.check(dataclasses.replace(asking, precision="fp16"), graph)

@@ -17,8 +17,9 @@ from service.manifest import ExplainerDefaults, Provenance
 from service.protocol.media import decode_image, encode_png
 from service.store import ModelStore, StoredModel
 from training import parity
+from training.candidate import Candidate, pixels, probabilities
 from training.data import digits
-from training.release import Candidate, release
+from training.release import release
 
 DATA = digits.load()
 ROWS = 60
@@ -50,14 +51,17 @@ def candidate(network: nn.Module) -> Candidate:
     return Candidate(
         name="tiny",
         family="cnn",
+        task="classify",
         summary="A network that has learned nothing.",
         network=network,
+        inputs=(pixels(digits.MEDIA),),
+        outputs=(probabilities(len(digits.LABELS)),),
+        rows={"image": DATA.test.images[:ROWS]},
+        truth=DATA.test.labels[:ROWS],
         labels=digits.LABELS,
         media=digits.MEDIA,
         explainer=ExplainerDefaults(modality="image"),
-        images=DATA.test.images[:ROWS],
-        truth=DATA.test.labels[:ROWS],
-        example=("example.png", encode_png(DATA.test.images[0])),
+        assets={"example": ("example.png", encode_png(DATA.test.images[0]))},
         provenance=Provenance(
             script="tests/training/test_release.py",
             config={},
@@ -146,7 +150,7 @@ def test_one_changed_row_is_named(stored: StoredModel) -> None:
             return probabilities
 
     with pytest.raises(ReleaseRefused, match=r"1 of 60 .* \(rows 17; largest difference 0\.001\)"):
-        parity.check("tiny", OneRowOff(), stored.graph(), DATA.test.images[:60], digits.LABELS)
+        parity.check(candidate(OneRowOff()), stored.graph())
 
 
 def test_not_a_number_is_a_difference(stored: StoredModel) -> None:
@@ -155,7 +159,7 @@ def test_not_a_number_is_a_difference(stored: StoredModel) -> None:
             return torch.full((len(image), 10), torch.nan)
 
     with pytest.raises(ReleaseRefused, match="60 of 60 test rows"):
-        parity.check("tiny", Nowhere(), stored.graph(), DATA.test.images[:60], digits.LABELS)
+        parity.check(candidate(Nowhere()), stored.graph())
 
 
 def test_a_graph_with_a_frozen_batch_is_refused(stored: StoredModel, tmp_path: Path) -> None:
@@ -163,6 +167,4 @@ def test_a_graph_with_a_frozen_batch_is_refused(stored: StoredModel, tmp_path: P
     graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     onnx.save(graph, tmp_path / "frozen.onnx")
     with pytest.raises(ReleaseRefused, match="exactly 2 rows, not any number"):
-        parity.check(
-            "tiny", lenet(), tmp_path / "frozen.onnx", DATA.test.images[:60], digits.LABELS
-        )
+        parity.check(candidate(lenet()), tmp_path / "frozen.onnx")

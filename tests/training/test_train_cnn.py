@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -13,6 +15,7 @@ from service.errors import GlasslineError
 from service.store import ModelStore
 from training import train_cnn
 from training.data import digits
+from training.options import CNN
 from training.provenance import weights_digest
 from training.train_cnn import Config
 
@@ -27,10 +30,14 @@ def fitted(config: Config, data: digits.Digits) -> str:
     return weights_digest(network)
 
 
+def asked(**options: Any) -> Config:
+    return Config(options=dataclasses.replace(CNN, **options))
+
+
 def test_the_same_seed_gives_the_same_weights(data: digits.Digits) -> None:
-    first = fitted(Config(epochs=2, seed=5, device="cpu"), data)
-    assert fitted(Config(epochs=2, seed=5, device="cpu"), data) == first
-    assert fitted(Config(epochs=2, seed=6, device="cpu"), data) != first
+    first = fitted(asked(epochs=2, seed=5, device="cpu"), data)
+    assert fitted(asked(epochs=2, seed=5, device="cpu"), data) == first
+    assert fitted(asked(epochs=2, seed=6, device="cpu"), data) != first
 
 
 def test_it_learns_and_releases_within_seconds(
@@ -40,14 +47,14 @@ def test_it_learns_and_releases_within_seconds(
     here.mkdir()
     monkeypatch.chdir(here)
     written = io.StringIO()
-    config = Config(epochs=10, device="cpu")
+    config = asked(epochs=10, device="cpu")
     stored = train_cnn.main(config, ModelStore(tmp_path / "home"), Console(file=written))
     manifest = stored.manifest
     assert manifest.metrics["accuracy"] >= 0.9  # one digit in ten is chance
     assert manifest.metrics["test_rows"] == 360
     assert list(here.iterdir()) == []
     made = manifest.provenance
-    assert (made.seed, made.config["epochs"]) == (0, 10)
+    assert (made.seed, made.config["options"]["epochs"]) == (0, 10)
     assert made.data["sha256"] == digits.SHA256
     assert (made.data["train_rows"], made.data["test_rows"]) == (1077, 360)
     assert {"torch", "lightning", "onnxruntime"} <= set(made.libraries)
@@ -58,8 +65,8 @@ def test_it_learns_and_releases_within_seconds(
 
 
 def test_diverging_says_what_to_change(data: digits.Digits) -> None:
-    with pytest.raises(GlasslineError, match=r"diverged.*Lower --learning-rate \(it was 1e\+30\)"):
-        fitted(Config(epochs=1, learning_rate=1e30, device="cpu"), data)
+    with pytest.raises(GlasslineError, match=r"diverged.*Lower --learning-rate \(it was 0\.99\)"):
+        fitted(asked(epochs=1, learning_rate=0.99, optimizer="sgd", l2=1e30, device="cpu"), data)
 
 
 @pytest.mark.slow
@@ -67,7 +74,7 @@ def test_three_seeds_reach_985_in_a_thousand_through_onnx_runtime(tmp_path: Path
     store = ModelStore(tmp_path)
     console = Console(file=io.StringIO())
     accuracies = [
-        train_cnn.main(Config(seed=seed), store, console).manifest.metrics["accuracy"]
+        train_cnn.main(asked(seed=seed), store, console).manifest.metrics["accuracy"]
         for seed in (0, 1, 2)
     ]
     assert store.versions("lenet-digits") == ["1", "2", "3"]

@@ -1,0 +1,91 @@
+"""Training that stops and goes on, bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from service.errors import GlasslineError
+from training.options import Options, WrongOption, flag_of
+
+from training.torchvision_import import lightning  # isort: skip - before its own parts
+
+from lightning.pytorch.plugins.io import TorchCheckpointIO  # isort: skip
+
+#: Options that may differ when training goes on: they do not decide about the weights.
+FREE = {"checkpoint", "resume", "log", "log_folder", "patience"}
+
+
+class Checkpoint(lightning.Callback):
+    """Write the state after each epoch.
+
+    Args:
+        path: of the file; the last epoch's replaces it when it is whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+        trainer.save_checkpoint(self.path)
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a file whole or not at all, beside where it will be: Lightning's own fills /tmp."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        assert storage_options is None
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
+        body = io.BytesIO()
+        torch.save(checkpoint, body)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                file.write(body.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise GlasslineError(
+                f"checkpoint {path}: epoch {checkpoint['epoch'] + 1} cannot be written "
+                f"({error.strerror}). The one before it is whole. Make room, then go on with "
+                "--resume."
+            ) from None
+
+
+def load_checkpoint(options: Options) -> dict[str, Any]:
+    """What Lightning's fit needs to go on from `options.resume`; nothing where it is empty.
+
+    Raises:
+        WrongOption: there is no such checkpoint, or it was made with other options.
+    """
+    if not options.resume:
+        return {}
+    path = Path(options.resume)
+    try:
+        made = torch.load(path, map_location="cpu", weights_only=True)["options"]
+    except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        said = str(error).splitlines()
+        raise WrongOption(
+            f"--resume: {path} is no checkpoint of a training ({said[0] if said else 'empty'}). "
+            "Name a file that --checkpoint wrote."
+        ) from None
+    asked = dataclasses.asdict(options)
+    differs = [name for name in asked if name not in FREE and asked[name] != made.get(name)]
+    if differs:
+        words = ", ".join(f"{flag_of(name)} {made.get(name)}" for name in differs)
+        raise WrongOption(
+            f"--resume: {path} was made with {words}. "
+            "Give the same, or begin anew without --resume."
+        )
+    return {"ckpt_path": str(path), "weights_only": True}
