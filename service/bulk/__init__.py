@@ -1,0 +1,1 @@
+"""Whole files of inputs explained, row by row, on Ray Data; no server is asked."""
