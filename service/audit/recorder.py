@@ -6,17 +6,17 @@ import asyncio
 import hashlib
 import importlib.metadata
 import logging
+import math
 import os
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
 from numpy.typing import NDArray
 
@@ -32,7 +32,9 @@ from service.manifest import Manifest
 from service.settings import Settings
 
 if TYPE_CHECKING:
+    from service.explain.evidence import NativeEvidence
     from service.explain.explanation import ImageExplanation
+    from service.explain.feature_explanation import FeatureExplanation
 
 #: Unix sockets have paths of 104 bytes or more, the closing NUL counted.
 LONGEST_SOCKET = 103
@@ -134,7 +136,7 @@ class Recorder:
         columns = {
             **_columns(model, context),
             "decision": labels[0][:256] if labels else None,
-            "score": confidence[0] if confidence else None,
+            "score": confidence[0] if confidence else _first_value(model.manifest, outputs),
         }
         payloads = tuple(Payload(n, NPY, encode_array(a)) for n, a in inputs.items())
         record = build("prediction", record_id, context.started_at, content, columns, payloads)
@@ -145,30 +147,43 @@ class Recorder:
         model: RecordedModel,
         explains: StoredRecord,
         row: int,
-        image: NDArray[np.uint8],
-        explanation: ImageExplanation,
+        subject: Mapping[str, NDArray[Any]],
+        asked: Mapping[str, Any],
+        explanation: ImageExplanation | FeatureExplanation,
+        evidence: Sequence[NativeEvidence],
         started_at: datetime,
     ) -> str:
         """Record an explanation of a recorded prediction; returns its id once it is durable.
+
+        Args:
+            model: that made the prediction.
+            explains: the prediction's record.
+            row: which row of it.
+            subject: what was explained, by name: the picture, row, text or window.
+            asked: the request's parameters: with them it can be explained again.
+            explanation: of it.
+            evidence: what the model itself shows.
+            started_at: when its making began.
 
         Raises:
             Unavailable: it could not be made durable.
             Overloaded: too many records wait.
         """
         record_id = new_id()
-        asked = orjson.loads(explains.body)
+        about = orjson.loads(explains.body)
         context = RequestContext(
-            asked["request_id"], asked["caller"], asked["trace_id"], started_at
+            about["request_id"], about["caller"], about["trace_id"], started_at
         )
-        said = explanation.to_json()
+        said = {**explanation.to_json(), "evidence": [one.to_json() for one in evidence]}
         content = {
             **self._common(model, context),
             "explains": explains.id,
             "row": row,
-            "inputs": [described("image", image, content=False)],
+            "inputs": [described(n, a, content=False) for n, a in subject.items()],
             "method": {
                 "name": said["method"],
                 "modality": said["modality"],
+                "asked": dict(asked),
                 "parameters": said["parameters"],
                 "seed": said["seed"],
                 "samples_used": said["samples_used"],
@@ -177,6 +192,7 @@ class Recorder:
                 "digests": said["digests"],
             },
             "explanations": said["explanations"],
+            "evidence": said["evidence"],
             "quality": said["quality"],
             "timings": said["timings"],
             "reproducibility": "bit-exact",
@@ -188,7 +204,11 @@ class Recorder:
             "score": float(first.score),
             "parent_id": explains.id,
         }
-        arrays = {"image": image, **explanation.arrays()}
+        arrays = {
+            **subject,
+            **explanation.arrays(),
+            **{one.payload: one.values for one in evidence},
+        }
         payloads = [Payload(n, NPY, encode_array(a)) for n, a in arrays.items()]
         payloads.append(Payload("explanation", JSON, orjson.dumps(said)))
         record = build("explanation", record_id, started_at, content, columns, tuple(payloads))
@@ -215,6 +235,41 @@ class Recorder:
         columns = {"model": name, "version": version}
         self._writer.append(build("failure", new_id(), moment, content, columns))
 
+    def about(
+        self, kind: str, record: StoredRecord, caller: str, content: Mapping[str, Any]
+    ) -> str:
+        """Record what was done with another record; returns its id once it is durable.
+
+        Args:
+            kind: review, override, correction, replay, read, erasure.
+            record: the other one.
+            caller: who did it.
+            content: JSON values of this kind.
+
+        Raises:
+            Unavailable: it could not be made durable.
+            Overloaded: too many records wait.
+        """
+        moment, record_id = datetime.now(UTC), new_id()
+        body = orjson.loads(record.body)
+        named = body.get("model") or {}
+        said = {
+            "started_at": timestamp(moment),
+            "caller": caller,
+            "service": self._service,
+            "about": {"id": record.id, "kind": record.kind, "sha256": record.sha256},
+            **content,
+        }
+        columns = {
+            "model": named.get("name"),
+            "version": named.get("version"),
+            "decision": content.get("decision"),
+            "caller": caller[:256],
+            "parent_id": record.id,
+        }
+        self._writer.append(build(kind, record_id, moment, said, columns)).result()
+        return record_id
+
     def _common(self, model: RecordedModel, context: RequestContext) -> dict[str, Any]:
         return {
             "request_id": context.request_id,
@@ -226,6 +281,14 @@ class Recorder:
             "model": model.identity,
             "environment": model.environment,
         }
+
+
+def _first_value(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> float | None:
+    """What a regression says, so that records are found by it; None for other tasks."""
+    if manifest.task != "regress":
+        return None
+    value = float(outputs[manifest.outputs[0].name].flat[0])
+    return value if math.isfinite(value) else None
 
 
 def _columns(model: RecordedModel, context: RequestContext) -> dict[str, Any]:

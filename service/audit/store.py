@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, insert, select
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Engine,
+    Select,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -117,12 +127,20 @@ class RecordStore:
             if inputs:
                 connection.exec_driver_sql(self._payloads.statement, inputs)
 
-    def _first(self, query: Any) -> Any:
+    def rows(self, query: Select[Any]) -> list[Any]:
+        """All rows of a query.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
         try:
             with self._engine.connect() as connection:
-                return connection.execute(query).first()
+                return list(connection.execute(query))
         except DBAPIError as error:
             raise Unavailable(f"record store: does not answer ({error.orig}).") from None
+
+    def _first(self, query: Select[Any]) -> Any:
+        return next(iter(self.rows(query.limit(1))), None)
 
     def close(self) -> None:
         """Close all connections."""

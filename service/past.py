@@ -1,0 +1,67 @@
+"""Past predictions: their record, the very model that made them, and their inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from numpy.typing import NDArray
+
+from service.audit.arrays import decode_array
+from service.audit.store import RecordStore, StoredRecord
+from service.errors import Conflict
+from service.inference.registry import LoadedModel, Registry
+
+
+class Past:
+    """What has been recorded, with what it takes to do it again.
+
+    Args:
+        registry: this process's own models.
+        records: where predictions and their inputs are.
+    """
+
+    def __init__(self, registry: Registry, records: RecordStore) -> None:
+        self._registry = registry
+        self._records = records
+
+    def prediction(self, record_id: str) -> StoredRecord:
+        """The record of a prediction.
+
+        Raises:
+            UnknownRecord: there is none.
+            Conflict: it is of another kind.
+        """
+        record = self._records.get(record_id)
+        if record.kind != "prediction":
+            raise Conflict(
+                f"record {record_id} is of kind '{record.kind}'; only predictions are explained."
+            )
+        return record
+
+    def model_of(self, record: StoredRecord) -> LoadedModel:
+        """The very model version that answered, by digest and not by name alone.
+
+        Raises:
+            UnknownModel: it is not in the store any more.
+            Conflict: what bears its name now is another.
+        """
+        recorded = orjson.loads(record.body)["model"]
+        model = self._registry.get(recorded["name"], recorded["version"])
+        if model.manifest.digest != recorded["manifest_sha256"]:
+            raise Conflict(
+                f"record {record.id} was made by {model.manifest.reference} with manifest "
+                f"{recorded['manifest_sha256']}, but the store holds {model.manifest.digest}."
+            )
+        return model
+
+    def inputs(self, record_id: str, model: LoadedModel) -> dict[str, NDArray[Any]]:
+        """The recorded inputs of a prediction, batch on axis 0.
+
+        Raises:
+            Conflict: they were erased, or are not what the record committed to.
+        """
+        return {
+            tensor.name: decode_array(self._records.payload(record_id, tensor.name))
+            for tensor in model.manifest.inputs
+        }

@@ -1,0 +1,126 @@
+"""Routes of reviewers and auditors: records found, read, reviewed and replayed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+
+from service.audit import review, search
+from service.errors import Conflict, TooLarge
+from service.serving import Serving
+
+router = APIRouter(prefix="/audit", tags=["audit"])
+RecordPath = Annotated[str, Path(alias="id", description="Record id.", max_length=64)]
+Text = Annotated[str | None, Query(max_length=256)]
+#: Bytes of a review's body.
+LARGEST_REVIEW = 2 * review.LARGEST_CORRECTION
+
+
+def _serving(request: Request) -> Serving:
+    serving: Serving = request.app.state.serving
+    return serving
+
+
+def _caller(request: Request) -> str:
+    caller: str = request.state.caller
+    return caller
+
+
+@router.get("/records")
+async def find(
+    request: Request,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    kind: Text = None,
+    model: Text = None,
+    version: Text = None,
+    decision: Text = None,
+    score_min: float | None = None,
+    score_max: float | None = None,
+    caller: Text = None,
+    request_id: Text = None,
+    about: Text = None,
+    review: Text = None,
+    order: Literal["newest", "oldest"] = "newest",
+    limit: int = search.PAGE,
+    cursor: Annotated[str | None, Query(max_length=512)] = None,
+) -> dict[str, Any]:
+    """Records by what they say; `next` is the cursor of the page after, null on the last."""
+    query = search.Query(
+        since, until, kind, model, version, decision, score_min, score_max, caller, request_id,
+        about, review, order,
+    )  # fmt: skip
+    wanted = search.statement(query, limit, cursor)
+    rows = await asyncio.to_thread(_serving(request).records.rows, wanted)
+    found = [search.shown(row) for row in rows[:limit]]
+    more = search.cursor_after(found[-1], query) if len(rows) > limit else None
+    return {"records": found, "next": more}
+
+
+@router.get("/records/{id}")
+async def record(request: Request, record_id: RecordPath) -> dict[str, Any]:
+    """What was recorded under an id, and what was recorded of it since: explanations, reviews."""
+    records = _serving(request).records
+    stored = await asyncio.to_thread(records.get, record_id)
+    beside = search.statement(search.Query(about=record_id, order="oldest"), search.LARGEST_PAGE)
+    rows = await asyncio.to_thread(records.rows, beside)
+    return {
+        "sequence": stored.sequence,
+        "sha256": stored.sha256,
+        "record": orjson.loads(stored.body),
+        "beside": [
+            {name: row[name] for name in ("id", "kind", "created_at", "caller", "decision")}
+            for row in map(search.shown, rows[: search.LARGEST_PAGE])
+        ],
+    }
+
+
+@router.get("/records/{id}/payloads/{name}")
+async def payload(
+    request: Request, record_id: RecordPath, name: Annotated[str, Path(max_length=64)]
+) -> Response:
+    """An input or artifact, as it was committed to; that it was read is recorded first."""
+    serving = _serving(request)
+    stored = await asyncio.to_thread(serving.records.get, record_id)
+    content = await asyncio.to_thread(serving.records.payload, record_id, name)
+    said = {"payload": name}
+    read = await asyncio.to_thread(serving.recorder.about, "read", stored, _caller(request), said)
+    kinds = {one["name"]: one["media_type"] for one in orjson.loads(stored.body)["payloads"]}
+    return Response(content, media_type=kinds.get(name), headers={"glassline-record-id": read})
+
+
+@router.post("/records/{id}/replay")
+async def replay(request: Request, record_id: RecordPath) -> dict[str, Any]:
+    """Compute a prediction or an explanation again and say whether the same came out."""
+    return await _serving(request).explain_queue.replay(record_id, _caller(request))
+
+
+@router.post("/records/{id}/reviews", status_code=201)
+async def add_review(request: Request, record_id: RecordPath) -> dict[str, Any]:
+    """Sign a record off, give another verdict, or correct it; the record stays as it is."""
+    serving = _serving(request)
+    stored = await asyncio.to_thread(serving.records.get, record_id)
+    if stored.kind in ("read", "replay"):
+        raise Conflict(
+            f"record {record_id} is of kind '{stored.kind}'; there is nothing to review."
+        )
+    said = review.parse(await _body(request)).model_dump()
+    kind = said.pop("kind")
+    review_id = await asyncio.to_thread(
+        serving.recorder.about, kind, stored, _caller(request), said
+    )
+    return {"review_id": review_id, "kind": kind, "record_id": record_id}
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_REVIEW:
+            raise TooLarge(f"review: more than {LARGEST_REVIEW} bytes; say it shorter.")
+    return bytes(body)
