@@ -4,7 +4,7 @@ BIN := .venv/bin
 export GLASSLINE_HOME ?= .glassline
 export GLASSLINE_PORT ?= 3000
 
-.PHONY: demo test test-fast lint bench install clean
+.PHONY: demo test test-fast lint bench bench-explain install clean
 
 demo: install
 	$(BIN)/glassline train cnn --arch lenet5 --data digits --if-missing
@@ -28,12 +28,16 @@ bench: install
 	$(BIN)/python tests/bench/audit.py
 	$(BIN)/python tests/bench/serving.py
 
+bench-explain: install
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/bench/explain_modalities.py
+	$(BIN)/python tests/bench/explain_images.py
+
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable ".[cpu,postgres,otel,train,dev]"
+	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable ".[cpu,postgres,otel,batch,train,dev]"
 	touch .venv/installed
 
 clean:

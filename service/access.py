@@ -28,6 +28,7 @@ class Scope(StrEnum):
     PREDICT = "predict"
     EXPLAIN = "explain"
     AUDIT = "audit"
+    REVIEW = "review"
     ADMIN = "admin"
 
 

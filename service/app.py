@@ -76,6 +76,11 @@ class Explainer:
         """Render a recorded explanation as `wanted`, a media type; `body` is base64."""
         return self._explainer.rendered(explanation_id, wanted)
 
+    @bentoml.api
+    def replay(self, record_id: str, caller: str, timeout_s: float) -> dict[str, Any]:
+        """Do again what a record tells of; an error comes back as `packed` has it."""
+        return self._explainer.replayed(record_id, caller, timeout_s)
+
     @bentoml.on_shutdown
     def close(self) -> None:
         """Write what waits."""

@@ -1,6 +1,7 @@
 """`glassline`: serve, ask, explain and look things up from a shell.
 
-Exit codes: 0 done, 1 refused or failed (one message on standard error), 2 wrong usage.
+Exit codes: 0 done, 1 refused or failed (one message on standard error), 2 wrong usage, 130 stopped
+by Ctrl+C where what is done is kept.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rich.table import Table
 from service import __version__
 from service import settings as configuration
 from service.access import Keyring, Scope
+from service.bulk.command import Address, Batch, Workers, explain_batch
 from service.client import Client, ClientError, media_type_of
 from service.errors import GlasslineError
 
@@ -54,10 +56,14 @@ Model = Annotated[
     str | None, typer.Option("--model", "-m", help="Model name, or name@version. The only one if"
                              " not given.")
 ]  # fmt: skip
-InputFile = Annotated[
-    Path,
-    typer.Argument(help="PNG, JPEG, CSV, text, or v2 JSON request.", exists=True, dir_okay=False),
-]
+Output = Annotated[
+    Path | None, typer.Option("--output", "--out", "-o", help="Where to write: .png, .html or .json;"
+                              " explanation.png if not given. With --batch .parquet.")
+]  # fmt: skip
+_INPUT = typer.Argument(
+    help="PNG, JPEG, CSV, text, or v2 JSON request.", exists=True, dir_okay=False
+)
+_MEDIA_TYPES = {".png": "image/png", ".html": "text/html", ".json": "application/json"}
 
 
 def _version(wanted: bool) -> None:
@@ -88,55 +94,98 @@ def serve() -> None:
 
 
 @app.command()
-def predict(file: InputFile, model: Model = None, url: Url = None, api_key: ApiKey = None) -> None:
+def predict(
+    file: Annotated[Path, _INPUT], model: Model = None, url: Url = None, api_key: ApiKey = None
+) -> None:
     """Ask a running server for a prediction.
 
     [dim]glassline predict digit.png --model lenet-digits[/dim]
     """
     with _client(url, api_key) as client:
         answer = client.infer(client.choose(model), file.read_bytes(), media_type_of(file))
-    outputs = {o["name"]: o["data"] for o in answer["outputs"]}
-    table = Table("row", "label", "confidence")
-    for row, (label, confidence) in enumerate(
-        zip(outputs["label"], outputs["confidence"], strict=True)
-    ):
-        table.add_row(str(row), label, f"{confidence:.4f}")
-    out.print(table)
+    out.print(_answers(answer["outputs"]))
     out.print(f"{answer['model_name']}@{answer['model_version']}")
     out.print(f"record {answer['parameters']['record_id']}", soft_wrap=True)
 
 
+def _answers(outputs: list[dict[str, Any]]) -> Table:
+    """Labels where the model classifies, else the values of its first output."""
+    by_name = {one["name"]: one["data"] for one in outputs}
+    if "label" in by_name:
+        table = Table("row", "label", "confidence")
+        pairs = zip(by_name["label"], by_name["confidence"], strict=True)
+        for row, (label, confidence) in enumerate(pairs):
+            table.add_row(str(row), label, f"{confidence:.4f}")
+        return table
+    first = outputs[0]
+    width = len(first["data"]) // first["shape"][0]
+    columns = first.get("parameters", {}).get("features") or [
+        first["name"] if width == 1 else f"{first['name']} {column}" for column in range(width)
+    ]
+    table = Table("row", *columns)
+    for row in range(first["shape"][0]):
+        values = first["data"][row * width : (row + 1) * width]
+        table.add_row(str(row), *(f"{value:.6g}" for value in values))
+    return table
+
+
 @app.command()
 def explain(
-    file: InputFile,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where to write: .png, .html or .json.")
-    ] = Path("explanation.png"),
+    file: Annotated[Path | None, _INPUT] = None,
+    output: Output = None,
     model: Model = None,
     samples: Annotated[int | None, typer.Option(help="Perturbed samples to predict.")] = None,
-    features: Annotated[int | None, typer.Option(help="Segments in the explanation.")] = None,
-    target: Annotated[str | None, typer.Option(help="Class to explain, label or index.")] = None,
+    features: Annotated[
+        int | None, typer.Option(help="Segments, columns or words in the explanation.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Class or value to explain, by name or index.")
+    ] = None,
     segmentation: Annotated[
-        str | None, typer.Option(help="auto, grid, slic, quickshift or felzenszwalb.")
+        str | None, typer.Option(help="Pictures: auto, grid, slic, quickshift or felzenszwalb.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the perturbations.")] = 0,
+    more: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other parameter, name=value, as often as needed."),
+    ] = None,
+    batch: Batch = None,
+    workers: Workers = None,
+    address: Address = None,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Ask a running server why: an overlay picture, a report or the numbers.
+    """Ask a running server why: a picture, a report or the numbers.
+
+    The file is a picture, a table (.csv) or a text (.txt), as the model takes it.
 
     [dim]glassline explain digit.png -o why.png --model lenet-digits[/dim]
+
+    [dim]glassline explain parts.csv -o why.html --model parts --set discretizer=decile[/dim]
+
+    [dim]glassline explain --batch parts.parquet --out why.parquet --model parts[/dim]
     """
-    media_type = {".png": "image/png", ".html": "text/html", ".json": "application/json"}.get(
-        output.suffix.lower()
-    )
-    if media_type is None:
-        _fail(f"{output}: wanted a name that ends in .png, .html or .json.")
     asked = {
         "num_samples": samples, "num_features": features, "target": target,
         "segmentation": segmentation, "seed": seed,
     }  # fmt: skip
     parameters = {name: value for name, value in asked.items() if value is not None}
+    for pair in more or ():
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            _fail(f"--set: got '{pair}', wanted name=value, for example --set repeats=3.")
+        parameters[name] = value
+    if batch is not None:
+        if file or url:
+            _fail("--batch: no server is asked, and no other file is read. Leave FILE and --url.")
+        asked_for = model, parameters, workers, address, configuration.load(), (out, err)
+        raise typer.Exit(explain_batch(batch, output, *asked_for))
+    if file is None or workers or address:
+        _fail("wanted a FILE to ask a server about, or --batch with --workers and --address.")
+    output = output or Path("explanation.png")
+    media_type = _MEDIA_TYPES.get(output.suffix.lower())
+    if media_type is None:
+        _fail(f"{output}: wanted a name that ends in .png, .html or .json.")
     with _client(url, api_key) as client, err.status("explaining ..."):
         chosen = client.choose(model)
         answer = client.explain(chosen, file.read_bytes(), media_type_of(file), parameters)

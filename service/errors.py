@@ -51,6 +51,10 @@ class TooManyHeaders(InvalidRequest):
     """The request has more header fields than are accepted."""
 
 
+class EvidenceError(InvalidRequest):
+    """A proof, a signature or a signed document does not parse, or does not hold."""
+
+
 class NotFound(GlasslineError):
     """Nothing has this name or id."""
 
@@ -97,6 +101,14 @@ class StoreError(GlasslineError):
 
 class CorruptModel(Unavailable):
     """A stored model does not match its digests and is refused."""
+
+
+class CorruptLog(Unavailable):
+    """The stored log is not what it must be: a node of its tree is missing or damaged."""
+
+
+class KeyRefused(GlasslineError):
+    """A signing key cannot be used as it stands: readable by others, malformed, retired."""
 
 
 class ReleaseRefused(GlasslineError):

@@ -16,6 +16,7 @@ class ExplainerProxy(Protocol):
 
     explain: Callable[..., Awaitable[dict[str, Any]]]
     render: Callable[..., Awaitable[dict[str, Any]]]
+    replay: Callable[..., Awaitable[dict[str, Any]]]
 
 
 class ExplainQueue:
@@ -63,6 +64,14 @@ class ExplainQueue:
             lambda: self._proxy.render(explanation_id=explanation_id, wanted=media_type)
         )
         return base64.b64decode(answer["body"])
+
+    async def replay(self, record_id: str, caller: str) -> dict[str, Any]:
+        """Do again what a record tells of; see `Replayer.replay`. Errors as `explain` has them."""
+        return await self._bounded(
+            lambda: self._proxy.replay(
+                record_id=record_id, caller=caller, timeout_s=self._timeout_s
+            )
+        )
 
     async def _bounded(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         if self._waiting >= self._size:

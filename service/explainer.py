@@ -10,33 +10,29 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from service import tracing
 from service.audit.arrays import decode_array
 from service.audit.recorder import Recorder, open_records
 from service.errors import (
-    Conflict,
-    ExplanationError,
     GlasslineError,
-    InvalidParameter,
     UnknownRecord,
 )
-from service.explain.explanation import ImageExplanation
+from service.explain.drawing import drawn, parts
+from service.explain.evidence import with_evidence
 from service.explain.parameters import ExplainParameters
-from service.explain.render import render_overlay
-from service.explain.report import render_report
 from service.explain_jobs import JobStore
 from service.explain_queue import packed
 from service.explain_worker import JobWorker
 from service.inference.devices import gpu_of
-from service.inference.registry import LoadedModel, Registry
-from service.picture_explainer import PictureExplainer
+from service.inference.registry import Registry
+from service.modalities.choice import explainer_of
+from service.past import Past
+from service.replay import Replayer
 
 if TYPE_CHECKING:
-    from service.audit.store import RecordStore, StoredRecord
+    from service.audit.store import RecordStore
     from service.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -54,7 +50,8 @@ class RecordExplainer:
     """
 
     def __init__(self, registry: Registry, records: RecordStore, recorder: Recorder) -> None:
-        self._registry = registry
+        self._past = Past(registry, records)
+        self._replayer = Replayer(self._past, records, recorder)
         self._records = records
         self._recorder = recorder
         self._one_at_a_time = threading.Lock()
@@ -104,6 +101,14 @@ class RecordExplainer:
         except GlasslineError as error:
             return packed(error)
 
+    def replayed(self, record_id: str, caller: str, timeout_s: float) -> dict[str, Any]:
+        """`Replayer.replay` between processes: errors packed."""
+        try:
+            with self._one_at_a_time:
+                return self._replayer.replay(record_id, caller, timeout_s)
+        except GlasslineError as error:
+            return packed(error)
+
     def rendered(self, explanation_id: str, media_type: str) -> dict[str, Any]:
         """`render` between processes: `body` is base64, errors packed."""
         try:
@@ -138,22 +143,31 @@ class RecordExplainer:
         """
         deadline = time.monotonic() + timeout_s
         with self._one_at_a_time:
-            prediction = self._prediction(record_id)
-            model = self._model_of(prediction)
-            image = self._image(record_id, model, parameters.row)
-            explainer = PictureExplainer(model, image, parameters)
+            prediction = self._past.prediction(record_id)
+            model = self._past.model_of(prediction)
+            inputs = self._past.inputs(record_id, model)
+            explainer = explainer_of(model, inputs, parameters.row, parameters)
             if twin := self._shared(explainer.key):
                 return self._answer(twin)
             started_at, start = datetime.now(UTC), time.perf_counter()
             explanation = explainer.explain(progress, deadline)
+            evidence = explainer.evidence()
             explanation_id = self._recorder.explanation(
-                model.recorded, prediction, parameters.row, image, explanation, started_at
+                model.recorded,
+                prediction,
+                parameters.row,
+                explainer.subject,
+                parameters.model_dump(mode="json"),
+                explanation,
+                evidence,
+                started_at,
             )
             r2 = [one.r2 for one in explanation.explanations]
             model.metrics.explained(time.perf_counter() - start, explanation.samples_used, r2)
             self._remember(explainer.key, explanation_id)
         named = {"name": model.manifest.name, "version": model.manifest.version}
-        return _answer(explanation_id, record_id, named, explanation.to_json())
+        content = with_evidence(explanation.to_json(), evidence)
+        return _answer(explanation_id, record_id, named, content)
 
     def _shared(self, key: str) -> str | None:
         """Id of an explanation of the same input by the same model in the same way."""
@@ -195,51 +209,9 @@ class RecordExplainer:
         content = self._content(explanation_id)
         arrays = {
             name: decode_array(self._records.payload(explanation_id, name))
-            for name in ("segments", "weights", "image")
+            for name in parts(content)
         }
-        image = arrays.pop("image")
-        explanation = ImageExplanation.from_parts(content, arrays)
-        if media_type == "image/png":
-            return render_overlay(image, explanation)
-        return render_report(
-            image, explanation, {"explanation_id": explanation_id, **body}
-        ).encode()
-
-    def _prediction(self, record_id: str) -> StoredRecord:
-        record = self._records.get(record_id)
-        if record.kind != "prediction":
-            raise Conflict(
-                f"record {record_id} is of kind '{record.kind}'; only predictions are explained."
-            )
-        return record
-
-    def _model_of(self, prediction: StoredRecord) -> LoadedModel:
-        """The very model version that made the prediction, by digest and not by name alone."""
-        recorded = orjson.loads(prediction.body)["model"]
-        model = self._registry.get(recorded["name"], recorded["version"])
-        if model.manifest.digest != recorded["manifest_sha256"]:
-            raise Conflict(
-                f"record {prediction.id} was made by {model.manifest.reference} with manifest "
-                f"{recorded['manifest_sha256']}, but the store holds {model.manifest.digest}."
-            )
-        return model
-
-    def _image(self, record_id: str, model: LoadedModel, row: int) -> NDArray[np.uint8]:
-        """The recorded input row, (C, H, W)."""
-        manifest = model.manifest
-        if manifest.explainer is None or manifest.explainer.modality != "image":
-            raise ExplanationError(
-                f"{manifest.reference}: its manifest declares no image explainer; images are what "
-                "can be explained by now."
-            )
-        assert manifest.media is not None
-        batch = decode_array(self._records.payload(record_id, manifest.media.input))
-        if row >= len(batch):
-            raise InvalidParameter(
-                f"explain parameters: row: got {row}, but record {record_id} has {len(batch)} rows."
-            )
-        image: NDArray[np.uint8] = batch[row]
-        return image
+        return drawn(content, arrays, {"explanation_id": explanation_id, **body}, media_type)
 
 
 def _answer(

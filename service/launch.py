@@ -17,7 +17,7 @@ from rich.console import Console
 
 from service import tracing
 from service.access import Keyring, is_loopback
-from service.client import Client
+from service.client import Client, media_type_of
 from service.crew import Crew
 from service.errors import GlasslineError, Unavailable
 from service.settings import Settings
@@ -50,6 +50,8 @@ def serve(settings: Settings, console: Console) -> int:
     # A Unix socket's path has at most 107 bytes, and BentoML puts some in the temporary folder.
     if len(tempfile.gettempdir()) > LONGEST_TEMPORARY and Path("/tmp").is_dir():
         os.environ["TMPDIR"] = "/tmp"
+    # matplotlib keeps its list of fonts; a container's user has no home for it.
+    os.environ.setdefault("MPLCONFIGDIR", str(settings.root / "matplotlib"))
     # BentoML takes this variable, which its images set, as a reason not to restart dead workers.
     inherited = {k: v for k, v in os.environ.items() if k != "BENTOML_CONTAINERIZED"}
     server = subprocess.Popen(command, env={**inherited, **settings.environment()})
@@ -164,9 +166,9 @@ def _say(console: Console, url: str, settings: Settings, models: list[StoredMode
 
 def _calls(url: str, name: str, example: Path) -> list[str]:
     why = f"why-{name}.png"
-    post = f"curl -s -H 'Content-Type: image/png' --data-binary @{example}"
+    post = f"curl -s -H 'Content-Type: {media_type_of(example)}' --data-binary @{example}"
     return [
-        "[dim]# predict an image file[/]",
+        "[dim]# predict the model's own example[/]",
         f"{post} {url}/v2/models/{name}/infer\n",
         "[dim]# explain it to a picture[/]",
         f"{post} -H 'Accept: image/png' -o {why} {url}/v2/models/{name}/explain && echo {why}\n",

@@ -19,6 +19,8 @@ Datatype = Literal[
     "FP16", "FP32", "FP64", "BYTES",
 ]  # fmt: skip
 
+#: Kinds of answer; `service/tasks/` has one file each.
+Task = Literal["classify", "regress"]
 #: What a graph computes in.
 Precision = Literal["fp32", "fp16"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -70,8 +72,27 @@ class ImageMedia(_Part):
     fit: Literal["stretch", "cover"] = "stretch"
 
 
+class TextMedia(_Part):
+    """How a text becomes what the graph takes: words cut out and numbered by the vocabulary.
+
+    Callers send `input`, BYTES (-1,). The graph itself takes `tokens` INT64 (n, L), padded,
+    and `length` INT64 (n,).
+    """
+
+    kind: Literal["text"] = "text"
+    input: str
+    #: role of the asset that holds it
+    vocabulary: str = "vocabulary"
+    tokens: str = "tokens"
+    length: str = "length"
+
+
 class ExplainerDefaults(_Part):
-    """What an explanation uses where the request does not say."""
+    """What an explanation uses where the request does not say.
+
+    Statistics of the training data that tables, and sequences explained step by step, are
+    perturbed with are the asset of the role `background`.
+    """
 
     modality: Literal["image", "table", "text", "sequence"]
     segmentation: str = "auto"
@@ -102,14 +123,42 @@ class Parity(_Part):
     tolerance: float = Field(gt=0)
 
 
+class Randomisation(_Part):
+    """Whether explanations hang on what the network has learnt.
+
+    Inputs were explained by the trained network and by the same network with random weights;
+    `similarity` is the mean rank correlation of the absolute weights, -1 to 1. Near 1 the
+    explanations show the input and not the model.
+    Source: Adebayo et al. 2018, arXiv:1810.03292.
+    """
+
+    inputs: int = Field(gt=0)
+    num_samples: int = Field(gt=0)
+    seed: int = Field(ge=0)
+    similarity: float = Field(ge=-1, le=1)
+    passed: bool
+
+
+#: What an output shows besides the answer, in the input's own terms.
+Evidence = Literal["reconstruction-error", "attention"]
+
+#: Fields that came later, by their defaults: not written where they hold these, so that
+#: manifests older than a field keep their digests.
+_LATER: dict[str, JsonValue] = {"precision": "fp32", "evidence": {}, "randomisation": None}
+
+
 class Manifest(_Part):
-    """One released model version. See the field types for units and ranges."""
+    """One released model version. See the field types for units and ranges.
+
+    The first output is what explanations explain and people look at: of `classify` the class
+    probabilities (n, labels), of `regress` the values (n, k), their names in `features`.
+    """
 
     schema_version: Literal["glassline.manifest/1"] = "glassline.manifest/1"
     name: ModelName
     version: ModelVersion
     family: str
-    task: Literal["classify"]
+    task: Task
     graphs: dict[str, Graph] = Field(min_length=1)
     #: of the weights and the arithmetic in the graphs; tensors outside are as declared
     precision: Precision = "fp32"
@@ -117,8 +166,11 @@ class Manifest(_Part):
     inputs: tuple[Tensor, ...] = Field(min_length=1)
     outputs: tuple[Tensor, ...] = Field(min_length=1)
     labels: tuple[str, ...] = ()
-    media: ImageMedia | None = None
+    media: Annotated[ImageMedia | TextMedia, Field(discriminator="kind")] | None = None
     explainer: ExplainerDefaults | None = None
+    #: outputs that are evidence for the answer, by name
+    evidence: dict[str, Evidence] = Field(default_factory=dict)
+    randomisation: Randomisation | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     parity: Parity
     provenance: Provenance
@@ -133,8 +185,12 @@ class Manifest(_Part):
             raise ValueError(f"graphs needs the role 'predict', got {sorted(self.graphs)}")
         for tensor in (*self.inputs, *self.outputs):
             _features_fit(tensor)
-        if self.media is not None:
-            self._media_fits()
+        if isinstance(self.media, ImageMedia):
+            self._pictures_fit(self.media)
+        if isinstance(self.media, TextMedia):
+            self._texts_fit(self.media)
+        if unknown := set(self.evidence) - {t.name for t in self.outputs}:
+            raise ValueError(f"evidence names {sorted(unknown)}, which are no outputs")
         if self.task == "classify":
             classes = self.outputs[0].shape[-1]
             if classes != len(self.labels):
@@ -144,9 +200,17 @@ class Manifest(_Part):
                 )
         return self
 
-    def _media_fits(self) -> None:
-        media = self.media
-        assert media is not None
+    def _texts_fit(self, media: TextMedia) -> None:
+        tensor = self.inputs[0]
+        if len(self.inputs) != 1 or (tensor.name, tensor.datatype) != (media.input, "BYTES"):
+            raise ValueError(
+                f"media takes texts as the only input '{media.input}', BYTES, "
+                f"but the inputs are {[(t.name, t.datatype, t.shape) for t in self.inputs]}"
+            )
+        if media.vocabulary not in self.assets:
+            raise ValueError(f"media needs the asset '{media.vocabulary}', its vocabulary")
+
+    def _pictures_fit(self, media: ImageMedia) -> None:
         channels = {"L": 1, "RGB": 3}[media.color]
         wanted = (channels, media.height, media.width)
         tensor = next((t for t in self.inputs if t.name == media.input), None)
@@ -157,19 +221,27 @@ class Manifest(_Part):
             )
 
     def canonical(self) -> bytes:
-        """Canonical JSON of this manifest (RFC 8785).
-
-        A precision of fp32 is not written: manifests older than the field keep their digests.
-        """
+        """Canonical JSON of this manifest (RFC 8785)."""
         content = self.model_dump(mode="json")
-        if self.precision == "fp32":
-            del content["precision"]
+        for field, default in _LATER.items():
+            if content[field] == default:
+                del content[field]
         return rfc8785.dumps(content)
 
     @property
     def digest(self) -> str:
         """SHA-256 of `canonical()`, lower-case hex."""
         return hashlib.sha256(self.canonical()).hexdigest()
+
+    @property
+    def images(self) -> ImageMedia | None:
+        """How pictures are decoded; None where the model takes none."""
+        return self.media if isinstance(self.media, ImageMedia) else None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of what the first output holds, one a column; none where nobody named them."""
+        return self.labels or self.outputs[0].features or ()
 
     @property
     def reference(self) -> str:

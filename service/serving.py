@@ -36,6 +36,7 @@ class Serving:
     repository: Repository
     records: RecordStore
     writer: Writer
+    recorder: Recorder
     predictor: Predictor
     explain_queue: ExplainQueue
     keyring: Keyring
@@ -132,6 +133,7 @@ def open_serving(settings: Settings, explainer: ExplainerProxy, worker: int = 0)
         repository=repository,
         records=records,
         writer=writer,
+        recorder=recorder,
         predictor=Predictor(recorder, settings),
         explain_queue=ExplainQueue(explainer, settings.explain_queue, settings.explain_timeout_s),
         keyring=Keyring(settings.keys_file, settings.access),

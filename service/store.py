@@ -32,6 +32,11 @@ class StoredModel:
         """Path of the ONNX graph of that role."""
         return self.folder / self.manifest.graphs[role].file
 
+    def asset(self, role: str) -> Path | None:
+        """Path of the asset of that role; None where the release has none."""
+        part = self.manifest.assets.get(role)
+        return None if part is None else self.folder / part.file
+
 
 class ModelStore:
     """The model store below one Glassline home.

@@ -27,7 +27,8 @@ def test_the_serving_install_does_not_name_torch() -> None:
 
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     serving = project["dependencies"] + project["optional-dependencies"]["cpu"]
-    assert not [line for line in serving if line.startswith(("torch", "lightning"))]
+    offline = ("torch", "lightning", "ray", "pyarrow")
+    assert not [line for line in serving if line.startswith(offline)]
 
 
 def test_processes_that_answered_and_explained_have_no_torch(
@@ -48,6 +49,7 @@ def test_processes_that_answered_and_explained_have_no_torch(
         mapped = Path(f"/proc/{pid}/maps").read_text()
         assert "libtorch" not in mapped
         assert "/torch/" not in mapped
+        assert "/ray/" not in mapped
 
 
 def descendants(pid: int) -> list[int]:

@@ -44,7 +44,7 @@ def test_canonical_bytes_read_back_as_the_same_manifest(fields: dict[str, Any]) 
             "names must differ",
         ),
         (
-            {"media": {"input": "x", "color": "L", "width": 4, "height": 4}},
+            {"media": {"kind": "image", "input": "x", "color": "L", "width": 4, "height": 4}},
             "media decodes to UINT8",
         ),
     ],

@@ -7,25 +7,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from service.explain.config import within
 from service.explain.explanation import LabelExplanation, Quality
 from service.explain.feature_config import FeatureConfig
-from service.explain.linear import LinearSurrogate
 from service.explain.quality import effective_sample_size, judge
-from service.explain.surrogate import selection
+from service.explain.surrogate import Surrogate, one_blas_thread, selection
 
 #: The bits of an explanation hang on these.
 LIBRARIES = {name: version(name) for name in ("lime", "numpy", "scikit-learn", "scipy")}
 
-#: Its matrices are small: on cores that others use too, a second thread made the surrogate of
-#: a table 20 times slower. On one thread the bits do not hang on the number of cores either.
-_BLAS = ThreadpoolController()
-
 
 def conclude(
-    surrogate: LinearSurrogate,
+    surrogate: Surrogate,
     scores: NDArray[np.floating[Any]],
     config: FeatureConfig,
     num_features: int,
@@ -44,7 +38,7 @@ def conclude(
         InvalidParameter: the model has fewer outputs than were asked for.
     """
     labels = chosen_labels(scores, config)
-    with _BLAS.limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         judged = tuple(
             judge(
                 surrogate,

@@ -98,6 +98,11 @@ class ImageExplanation:
         """Number of segments S."""
         return int(self.segments.max()) + 1
 
+    @property
+    def feature_count(self) -> int:
+        """What a weight can belong to: the segments."""
+        return self.segment_count
+
     def of(self, label: int | None = None) -> LabelExplanation:
         """The explanation of one label; None = the first.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from service.errors import InvalidParameter
 from service.explain.config import MAX_SAMPLES, within
-from service.explain.linear import SELECTIONS
+from service.explain.surrogate import SELECTIONS
 
 #: Upstream's own default. Upstream chooses its method by it even where there are fewer.
 NUM_FEATURES = 10
@@ -18,15 +18,17 @@ class FeatureConfig:
 
     Args:
         num_samples: perturbed inputs, the untouched one included; 10 to 1,000,000.
-        num_features: most features in the answer, 1 to as many as there are; None = 10, or
-            all where there are fewer. With feature_selection "none" it must be None.
+        num_features: most features in the answer, 1 to as many as there are; None =
+            `usual_features`, or all where there are fewer. With feature_selection "none" it
+            must be None.
+        usual_features: see `num_features`.
         target: index of the output to explain; None = the `top_labels` highest scores. A
             model with one output, such as a regression, has target 0.
         top_labels: how many outputs to explain, highest score first; 1 with a `target`.
         seed: of the samples, 0 to 2³²-1.
         batch_size: inputs a call of the model, >= 1.
         kernel_width: in the unit of the modality's distance, > 0; None = upstream's.
-        feature_selection: one of `linear.SELECTIONS`.
+        feature_selection: one of `surrogate.SELECTIONS`.
         labels: names of the model's outputs in their order; empty = "output 3".
 
     Raises:
@@ -42,11 +44,13 @@ class FeatureConfig:
     kernel_width: float | None = None
     feature_selection: str = "auto"
     labels: tuple[str, ...] = ()
+    usual_features: int = NUM_FEATURES
 
     def __post_init__(self) -> None:
         within("num_samples", self.num_samples, 10, MAX_SAMPLES)
         within("top_labels", self.top_labels, 1, None)
         within("seed", self.seed, 0, 2**32 - 1)
+        within("usual_features", self.usual_features, 1, None)
         within("batch_size", self.batch_size, 1, None)
         choice("feature_selection", self.feature_selection, SELECTIONS)
         if self.num_features is not None:
@@ -74,7 +78,7 @@ class FeatureConfig:
         if self.feature_selection == "none":
             return count
         if self.num_features is None:
-            return NUM_FEATURES
+            return self.usual_features
         if self.num_features > count:
             raise InvalidParameter(
                 f"parameter 'num_features': got {self.num_features}, but there are {count} "

@@ -54,6 +54,11 @@ class FeatureExplanation:
     stop_reason: str
     timings: Mapping[str, float]
 
+    @property
+    def feature_count(self) -> int:
+        """What a weight can belong to."""
+        return len(self.features)
+
     def of(self, label: int | None = None) -> LabelExplanation:
         """The explanation of one label; None = the first.
 

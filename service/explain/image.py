@@ -13,7 +13,6 @@ from upstream is named in `corrections`:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import DeadlineExceeded, ExplanationError, InvalidParameter
+from service.errors import ExplanationError, InvalidParameter
 from service.explain import stopping
 from service.explain.config import ImageConfig, within
 from service.explain.explanation import ImageExplanation, LabelExplanation, Quality, sha256
@@ -36,7 +35,14 @@ from service.explain.perturb import (
 )
 from service.explain.quality import effective_sample_size, judge
 from service.explain.segment import Segmentation, segment
-from service.explain.surrogate import Surrogate, selection
+from service.explain.steps import Steps
+from service.explain.surrogate import (
+    Surrogate,
+    cosine_distances,
+    kernel,
+    one_blas_thread,
+    selection,
+)
 
 __all__ = ["ImageConfig", "ImageExplanation", "explain_image"]
 
@@ -71,7 +77,7 @@ def explain_image(
         DeadlineExceeded: `deadline` passed; checked between steps and batches.
     Source: Ribeiro et al. 2016, arXiv:1602.04938; lime 0.2.0.1.
     """
-    steps = _Steps(deadline, config.num_samples, progress)
+    steps = Steps(deadline, config.num_samples, progress)
     _check_image(image)
     segmentation = segment(image, config.segmentation)
     _check_features(config, segmentation)
@@ -91,13 +97,14 @@ def explain_image(
         masks = sample_masks(used, segmentation.count, config.seed)
     steps.record(compose=scores.compose_s, predict=scores.predict_s)
     labels = _labels(scores.values, config)
-    surrogate = Surrogate(masks.shown, config.kernel_width)
-    fits = [surrogate.fit(scores.values, label, config.num_features) for label in labels]
-    steps.end("surrogate")
-    judged = tuple(
-        judge(surrogate, fit, scores.values, label, _name(label, config), config.num_features)
-        for label, fit in zip(labels, fits, strict=True)
-    )
+    surrogate = Surrogate(masks.shown, cosine_distances(masks.shown), config.kernel_width)
+    with one_blas_thread():
+        fits = [surrogate.fit(scores.values, label, config.num_features) for label in labels]
+        steps.end("surrogate")
+        judged = tuple(
+            judge(surrogate, fit, scores.values, label, _name(label, config), config.num_features)
+            for label, fit in zip(labels, fits, strict=True)
+        )
     quality = _quality(judged, surrogate, segmentation)
     steps.end("quality")
     digests = _digests(image, segmentation, masks, hidden, scores)
@@ -228,7 +235,7 @@ class _Settled:
         self._config = config
         self._shown = shown
         self._first = stopping.first_look(segments)
-        self._proximities = Surrogate(shown, config.kernel_width).proximities
+        self._proximities = kernel(cosine_distances(shown), config.kernel_width)
         self._top = min(stopping.TOP, config.num_features)
         self._confidence = 0.0
 
@@ -253,44 +260,3 @@ class _Settled:
             f"top {self._top} settled: the order that {total} samples would give, with a nominal "
             f"chance of {self._confidence:.2f}"
         )
-
-
-class _Steps:
-    """Times each step, reports progress, and stops at the deadline."""
-
-    def __init__(
-        self, deadline: float | None, total: int, progress: Callable[[int, int], None] | None
-    ) -> None:
-        self._deadline = deadline
-        self._total = total
-        self._progress = progress
-        self._began = self._last = time.perf_counter()
-        self._seconds: dict[str, float] = {}
-
-    def batch(self, done: int) -> None:
-        """A batch is scored."""
-        if self._progress is not None:
-            self._progress(done, self._total)
-        self._check(f"{done} of {self._total} samples scored")
-
-    def end(self, name: str) -> None:
-        """A step that ran since the last one has ended."""
-        now = time.perf_counter()
-        self._seconds[name] = now - self._last
-        self._last = now
-        self._check(f"step '{name}' done")
-
-    def record(self, **seconds: float) -> None:
-        """Steps that ran interleaved since the last one, and were timed by themselves."""
-        self._seconds.update(seconds)
-        self._last = time.perf_counter()
-
-    def seconds(self) -> dict[str, float]:
-        """Seconds by step, and in all."""
-        return {**self._seconds, "total": time.perf_counter() - self._began}
-
-    def _check(self, state: str) -> None:
-        if self._deadline is not None and time.monotonic() > self._deadline:
-            raise DeadlineExceeded(
-                f"explanation: out of time, {state}. Lower num_samples, or allow more time."
-            )

@@ -1,22 +1,33 @@
-"""The legend of an image overlay: what the colours mean and how sure the answer is."""
+"""The legend of a picture: what the colours mean and how sure the answer is."""
 
 from __future__ import annotations
 
 import unicodedata
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from service.explain.explanation import ImageExplanation, LabelExplanation
+from service.explain.explanation import LabelExplanation
 
 FOR, AGAINST = (0, 114, 178), (230, 159, 0)
 INK, QUIET, PAPER = (24, 28, 33), (92, 99, 107), (255, 255, 255)
 _FAINTEST, _STRONGEST = 0.06, 0.66
-#: Tried in turn for names that Pillow's own font cannot write.
-_WIDE_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "Arial Unicode.ttf")
 
-_Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
+
+def _fonts() -> tuple[str, ...]:
+    """Tried in turn for texts that Pillow's own font cannot write; lime brings matplotlib's."""
+    package = find_spec("matplotlib")
+    folders = package.submodule_search_locations or [] if package is not None else []
+    brought = [str(Path(one, "mpl-data/fonts/ttf/DejaVuSans.ttf")) for one in folders]
+    return (*brought, "DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "Arial Unicode.ttf")
+
+
+_WIDE_FONTS = _fonts()
+
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
 def opacities(strength: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
@@ -36,47 +47,59 @@ def number(value: float) -> str:
 
 
 class Legend:
-    """What the colours mean, how sure it is, and the picture as it was sent."""
+    """What the colours mean, how sure it is, and the picture as it was sent.
+
+    Args:
+        width: pixels.
+        one: the label that is drawn.
+        counted: what was counted, "1000 samples, 24 segments, seed 0" say.
+        picture: as it was sent; None = there is none to be shown.
+        scale: whether colours tell weights and need a scale.
+    """
 
     def __init__(
         self,
         width: int,
         one: LabelExplanation,
-        explanation: ImageExplanation,
-        picture: Image.Image,
+        counted: str,
+        picture: Image.Image | None = None,
+        *,
+        scale: bool = True,
     ) -> None:
         self._one = one
+        self._scale = scale
         self._picture = picture
         self._margin = max(12, width // 40)
-        self._left = self._margin * 2 + picture.width
+        self._left = self._margin + (self._margin + picture.width if picture else 0)
         self._room = width - self._left - self._margin
         big, text = max(19, width // 28), max(14, width // 44)
-        title, self._title_font = _writable(one.name, big)
+        title, self._title_font = writable(one.name, big)
         self._title = _wrap(f"{title}: score {number(one.score)}", self._title_font, self._room)
-        self._font: _Font = ImageFont.load_default(size=text)
+        self._font: Font = ImageFont.load_default(size=text)
         figures = (
             f"R² {one.r2:.2f}, stability {one.split_stability:.2f}, surrogate says "
-            f"{number(one.local_prediction)}. {explanation.samples_used} samples, "
-            f"{explanation.segment_count} segments, seed {explanation.seed}."
+            f"{number(one.local_prediction)}. {counted}."
         )
         self._verdict = _wrap(f"Verdict: {one.verdict}.", self._font, self._room)
         self._figures = _wrap(figures, self._font, self._room)
         self._big, self._step = round(big * 1.4), round(text * 1.45)
         lines = len(self._verdict) + len(self._figures)
         self._bar = text
-        scale = self._bar + round(self._step * 1.5)
-        written = len(self._title) * self._big + scale + lines * self._step
-        self.height = max(written, picture.height) + 2 * self._margin
+        bar = self._bar + round(self._step * 1.5) if scale else 0
+        written = len(self._title) * self._big + bar + lines * self._step
+        self.height = max(written, picture.height if picture else 0) + 2 * self._margin
 
     def draw(self, canvas: Image.Image, top: int) -> None:
         """Draw with its upper edge at `top`."""
         draw = ImageDraw.Draw(canvas)
         y = top + self._margin
-        canvas.paste(self._picture, (self._margin, y))
+        if self._picture is not None:
+            canvas.paste(self._picture, (self._margin, y))
         for line in self._title:
             _write(draw, (self._left, y), line, self._title_font, INK)
             y += self._big
-        y = self._draw_scale(canvas, draw, y)
+        if self._scale:
+            y = self._draw_scale(canvas, draw, y)
         for line in self._verdict:
             _write(draw, (self._left, y), line, self._font, INK)
             y += self._step
@@ -102,8 +125,12 @@ class Legend:
         return y + self._bar + round(self._step * 1.5)
 
 
-def _writable(text: str, size: int) -> tuple[str, _Font]:
-    """The text and a font that can write it; Pillow's own font knows ASCII only."""
+def writable(text: str, size: int) -> tuple[str, Font]:
+    """The text and a font that can write it; Pillow's own font knows ASCII only.
+
+    What is no character to be seen, a control code say, becomes a box or a space, one for one.
+    """
+    text = "".join(map(_seen, text))
     if text.isascii():
         return text, ImageFont.load_default(size=size)
     for name in _WIDE_FONTS:
@@ -116,7 +143,13 @@ def _writable(text: str, size: int) -> tuple[str, _Font]:
     return kept.encode("ascii", "replace").decode(), ImageFont.load_default(size=size)
 
 
-def _wrap(text: str, font: _Font, width: int) -> list[str]:
+def _seen(sign: str) -> str:
+    if sign.isprintable() or sign in "\n\t":
+        return sign
+    return " " if sign.isspace() else "\N{WHITE SQUARE}"
+
+
+def _wrap(text: str, font: Font, width: int) -> list[str]:
     """Break at spaces; a single word that is too long is broken where it must be."""
     lines: list[str] = []
     for word in text.split():
@@ -135,7 +168,7 @@ def _write(
     draw: ImageDraw.ImageDraw,
     at: tuple[int, int],
     text: str,
-    font: _Font,
+    font: Font,
     fill: tuple[int, int, int],
 ) -> None:
     """Write a line; a raised 2 is drawn small, because Pillow's own font has none."""

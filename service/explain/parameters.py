@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.errors import InvalidParameter
-from service.manifest import ExplainerDefaults
+
+#: Of an index in text.
+_INDEX_DIGITS = 9
 
 
 class ExplainParameters(BaseModel):
@@ -19,43 +21,100 @@ class ExplainParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: Literal["lime"] = Field("lime", description="Explanation method.")
+    method: Literal["lime", "lime-segments"] | None = Field(
+        None,
+        description="`lime`; for sequences also `lime-segments`, which hides stretches of time "
+        "and is what sequences of any length are explained by.",
+    )
     row: int = Field(0, ge=0, description="Which row of the batch to explain.")
+    output: str | None = Field(
+        None, description="Output of the model to explain; its first if absent."
+    )
     target: int | str | None = Field(
-        None, description="Class to explain, by index or label; the predicted class if absent."
+        None,
+        description="What of the output to explain: a class or value, by index or name; the "
+        "highest if absent.",
     )
     num_samples: int | None = Field(None, ge=10, description="Perturbed samples to predict.")
-    num_features: int | None = Field(None, ge=1, description="Segments in the explanation.")
+    num_features: int | None = Field(
+        None, ge=1, description="Segments, columns or words in the explanation."
+    )
     segmentation: Literal["auto", "grid", "slic", "quickshift", "felzenszwalb"] | None = Field(
-        None, description="How an image is cut into segments."
+        None, description="Images: how they are cut into segments."
     )
     hide_color: int | None = Field(
-        None, ge=0, le=255, description="Grey value of hidden segments; their mean if absent."
+        None,
+        ge=0,
+        le=255,
+        description="Images: grey value of hidden segments; their mean if absent.",
     )
     stop_confidence: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="End early once the order of the strongest five is settled with this nominal "
-        "chance, 0.85 for instance; 0 draws all num_samples.",
+        description="Images: end early once the order of the strongest five is settled with this "
+        "nominal chance, 0.85 for instance; 0 draws all num_samples.",
+    )
+    discretizer: Literal["auto", "quartile", "decile", "none"] = Field(
+        "auto",
+        description="Tables: bins that numbers are explained by; `none` explains by the numbers "
+        "themselves, in standard deviations.",
+    )
+    sample_around_row: bool = Field(
+        False, description="Tables without bins: draw around the row, not around the mean."
+    )
+    keep_tied_values: bool = Field(
+        False,
+        description="Tables: draw the value of a lowest bin that holds one value alone, where "
+        "upstream draws 0.",
+    )
+    bag: bool = Field(
+        True, description="Texts: hide a word everywhere at once; else each place by itself."
+    )
+    mask_string: str | None = Field(
+        None, max_length=64, description="Texts, without `bag`: what stands for a hidden word."
+    )
+    segment_steps: int | None = Field(
+        None, ge=1, description="Sequences: most steps in a segment; a tenth of them if absent."
+    )
+    channels_together: bool = Field(
+        False, description="Sequences: hide a stretch of time in all channels at once."
+    )
+    background: Literal["mean", "interpolation", "noise"] = Field(
+        "mean", description="Sequences: what stands in place of what is hidden."
     )
     faithfulness: bool = Field(
-        False, description="Also hide and reveal the segments in their order (deletion, insertion)."
+        False, description="Also hide and reveal the features in their order (deletion, insertion)."
     )
     repeats: int = Field(
         0, ge=0, le=20, description="Explain again with so many other seeds (VSI, CSI)."
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the random perturbations.")
 
-    def resolved(self, defaults: ExplainerDefaults) -> ExplainParameters:
-        """The same parameters with the model's defaults filled in."""
-        return self.model_copy(
-            update={
-                "num_samples": self.num_samples or defaults.num_samples,
-                "num_features": self.num_features or defaults.num_features,
-                "segmentation": self.segmentation or defaults.segmentation,
-            }
-        )
+    def refuse_others(self, modality: str, own: Collection[str]) -> None:
+        """Refuse what means nothing here, so that nobody believes that it was heeded.
+
+        Args:
+            modality: what is explained, for the message.
+            own: parameters that mean something, besides those that always do.
+
+        Raises:
+            InvalidParameter: another one was given.
+        """
+        for name, field in type(self).model_fields.items():
+            given = getattr(self, name)
+            if name not in own and name not in ALWAYS and given != field.default:
+                raise InvalidParameter(
+                    f"explain parameters: {name}: got {given!r}, but this is an explanation of a "
+                    f"{modality}. Leave it out; known here: {', '.join(sorted({*own, *ALWAYS}))}."
+                )
+
+
+#: Parameters that mean something in every modality.
+ALWAYS = frozenset(
+    {"method", "row", "output", "target", "num_samples", "num_features", "faithfulness",
+     "repeats", "seed"}
+)  # fmt: skip
 
 
 def parse(values: Mapping[str, Any], max_samples: int) -> ExplainParameters:
@@ -85,25 +144,28 @@ def parse(values: Mapping[str, Any], max_samples: int) -> ExplainParameters:
     return parameters
 
 
-def target_index(target: int | str | None, labels: tuple[str, ...]) -> int | None:
-    """The class index that `target` names: a label first, else an index.
+def target_index(target: int | str | None, names: tuple[str, ...]) -> int | None:
+    """The column that `target` names: a name first, else an index.
+
+    Args:
+        target: None = whichever is highest.
+        names: of the columns; none where nobody named them, and then only an index will do.
 
     Raises:
-        InvalidParameter: neither a label nor an index in range.
+        InvalidParameter: neither a name nor an index in range.
     """
     if target is None:
         return None
     if isinstance(target, str):
-        if target in labels:
-            return labels.index(target)
-        if not target.isdecimal():
+        if target in names:
+            return names.index(target)
+        if not target.isdecimal() or len(target) > _INDEX_DIGITS:
             raise InvalidParameter(
-                f"explain parameters: target: no class '{target}'; the model has {len(labels)} "
-                "labels, listed under GET /v2/models/<name>."
+                f"explain parameters: target: got '{target:.80}', which is none of the "
+                f"{len(names)} labels, listed under GET /v2/models/<name>, and no index."
             )
         target = int(target)
-    if not 0 <= target < len(labels):
-        raise InvalidParameter(
-            f"explain parameters: target: got {target}, wanted 0 to {len(labels) - 1} or a label."
-        )
+    if target < 0 or (names and target >= len(names)):
+        wanted = f"0 to {len(names) - 1} or a label" if names else "0 or more"
+        raise InvalidParameter(f"explain parameters: target: got {target}, wanted {wanted}.")
     return target

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.explain.explanation import LabelExplanation
-from service.explain.surrogate import Fit, Surrogate
+from service.explain.moments import Fit
+from service.explain.surrogate import Surrogate
 
 #: Shares of the score's variance below which a surrogate fits only roughly, or not at all.
 R2_FITS, R2_ROUGH = 0.5, 0.3

@@ -49,7 +49,11 @@ def render_overlay(
     one = explanation.of(label)
     picture = draw_overlay(image, explanation, one, max_side=max_side)
     width = max(picture.width, READABLE)
-    legend = Legend(width, one, explanation, thumbnail(image, width // 6))
+    counted = (
+        f"{explanation.samples_used} samples, {explanation.segment_count} segments, "
+        f"seed {explanation.seed}"
+    )
+    legend = Legend(width, one, counted, thumbnail(image, width // 6))
     canvas = Image.new("RGB", (width, picture.height + legend.height), PAPER)
     canvas.paste(picture, ((width - picture.width) // 2, 0))
     legend.draw(canvas, picture.height)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
-from numpy.typing import NDArray
 
 from service.explain.explanation import ImageExplanation, LabelExplanation
+from service.explain.feature_explanation import FeatureExplanation
 from service.explain.legend import AGAINST, FOR, number
-from service.explain.render import RANKED, draw_overlay, png, thumbnail, to_pil
+from service.explain.render import png
+from service.explain.story import Story
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -23,30 +23,21 @@ _TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ROWS, _COLUMNS = ("upper", "", "lower"), ("left", "centre", "right")
-#: Geometry of the bar chart, in its own units.
-_CHART, _NAMES, _FIGURES, _LINE = 480, 164, 62, 28
-_DIGESTS = {
-    "image": "the picture, uint8 (C, H, W)",
-    "segments": "the segments, int32 (H, W)",
-    "masks": "which segment each sample showed, uint8 (N, S)",
-    "background": "what stood in place of hidden segments, uint8 (C, H, W)",
-    "scores": "what the model answered, (N, K), in its own float type",
-    "rng_state": "the random generator after the draws, 625 uint32",
-}
+#: Geometry of the bar chart, in its own units; characters of a name that fit.
+_CHART, _NAMES, _FIGURES, _LINE, _LONGEST = 640, 264, 62, 28, 36
 
 
 def render_report(
-    image: NDArray[np.uint8],
-    explanation: ImageExplanation,
+    explanation: ImageExplanation | FeatureExplanation,
+    story: Story,
     context: Mapping[str, Any],
     label: int | None = None,
 ) -> str:
     """Write the report of one label.
 
     Args:
-        image: (C, H, W), the picture that was explained.
-        explanation: of this picture.
+        explanation: what is reported.
+        story: of the same label, in the words of its modality.
         context: what the explanation cannot know, all optional. `model`: reference, or a
             mapping with `name`, `version` and digests; `record_id` or `explains`: the
             prediction; `explanation_id`; `created`: a time; `verify`: steps in words, added
@@ -58,23 +49,30 @@ def render_report(
 
     Raises:
         InvalidParameter: `label` was not explained.
-        Conflict: the explanation is of a picture of another size.
     """
     one = explanation.of(label)
-    overlay = draw_overlay(image, explanation, one)
-    long_side = max(image.shape[1:])
-    shown = thumbnail(image, 480) if long_side < 480 else to_pil(image)
+    figures = [
+        {
+            "uri": _data_uri(png(figure.picture)) if figure.picture else "",
+            "html": figure.html,
+            "caption": figure.caption,
+            "pixelated": figure.pixelated,
+        }
+        for figure in story.figures
+    ]
     return _TEMPLATES.get_template("report.html.j2").render(
         one=one,
         explanation=explanation,
+        story=story,
         quality=explanation.quality,
-        input_png=_data_uri(png(shown)),
-        overlay_png=_data_uri(png(overlay)),
-        picture=f"{image.shape[2]} x {image.shape[1]} pixels, {_channels(image.shape[0])}",
-        reasons=reasons(explanation, one),
-        chart=_chart(explanation, one),
+        figures=figures,
+        chart=_chart(story, one),
         parameters=_rows(explanation.parameters),
-        digests=[(name, _DIGESTS.get(name, ""), d) for name, d in explanation.digests.items()],
+        digests=[
+            (name, story.digests.get(name, ""), digest)
+            for name, digest in explanation.digests.items()
+        ],
+        warnings=getattr(explanation, "warnings", ()),
         provenance=_provenance(context),
         verify=[str(step) for step in context.get("verify", ())],
         number=number,
@@ -82,31 +80,7 @@ def render_report(
     )
 
 
-def reasons(explanation: ImageExplanation, one: LabelExplanation) -> list[str]:
-    """The strongest segments in words, at most five, the strongest first."""
-    sentences = []
-    for segment, weight in one.weights[:RANKED]:
-        if weight != 0:
-            verb = "raises" if weight > 0 else "lowers"
-            where = position(explanation.segments, segment)
-            sentences.append(
-                f"Segment {segment} in the {where} {verb} “{one.name}” by {number(abs(weight))}."
-            )
-    return sentences
-
-
-def position(segments: NDArray[np.int32], segment: int) -> str:
-    """Where a segment's centre lies, by thirds: "upper left", "middle right", "centre"."""
-    rows, columns = np.nonzero(segments == segment)
-    height, width = segments.shape
-    row = _ROWS[min(2, int((rows.mean() + 0.5) * 3 / height))]
-    column = _COLUMNS[min(2, int((columns.mean() + 0.5) * 3 / width))]
-    if not row:
-        return "centre" if column == "centre" else f"middle {column}"
-    return f"{row} {column}"
-
-
-def _chart(explanation: ImageExplanation, one: LabelExplanation) -> dict[str, Any]:
+def _chart(story: Story, one: LabelExplanation) -> dict[str, Any]:
     """Bars from a common zero; as far to either side as the strongest weight there needs."""
     weights = [weight for _, weight in one.weights]
     highest, lowest = max([0.0, *weights]), min([0.0, *weights])
@@ -114,11 +88,12 @@ def _chart(explanation: ImageExplanation, one: LabelExplanation) -> dict[str, An
     scale = room / (highest - lowest) if highest > lowest else 0.0
     zero = _NAMES - lowest * scale
     bars = []
-    for rank, (segment, weight) in enumerate(one.weights):
+    for rank, (name, weight) in enumerate(zip(story.names, weights, strict=True)):
         start = zero + min(0.0, weight) * scale
+        short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
         bars.append(
             {
-                "name": f"{rank + 1}  {position(explanation.segments, segment)}, #{segment}",
+                "name": f"{rank + 1}  {short}",
                 "y": rank * _LINE,
                 "x": round(start, 2),
                 "width": round(abs(weight) * scale, 2),
@@ -127,8 +102,7 @@ def _chart(explanation: ImageExplanation, one: LabelExplanation) -> dict[str, An
             }
         )
     height = max(1, len(bars)) * _LINE
-    return {"bars": bars, "zero": round(zero, 2), "width": _CHART, "height": height,
-            "names": _NAMES, "figures": _CHART - _FIGURES}  # fmt: skip
+    return {"bars": bars, "zero": round(zero, 2), "width": _CHART, "height": height}
 
 
 def _rows(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -162,10 +136,6 @@ def _provenance(context: Mapping[str, Any]) -> list[tuple[str, str]]:
              ("Explanation record", context.get("explanation_id")),
              ("Explained at", context.get("created")))  # fmt: skip
     return rows + [(name, str(value)) for name, value in named if value is not None]
-
-
-def _channels(count: int) -> str:
-    return {1: "grey", 3: "colour"}.get(count, f"{count} channels, shown as their mean")
 
 
 def _data_uri(content: bytes) -> str:

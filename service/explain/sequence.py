@@ -29,10 +29,10 @@ from service.explain.config import within
 from service.explain.explanation import sha256
 from service.explain.feature_config import FeatureConfig, choice
 from service.explain.feature_explanation import Feature, FeatureExplanation
-from service.explain.linear import LinearSurrogate
 from service.explain.perturb import refuse_size
 from service.explain.scoring import score, state_digest
 from service.explain.steps import Steps
+from service.explain.surrogate import Surrogate
 from service.explain.table import TableConfig, explain_table
 from service.explain.windows import BACKGROUNDS, Segments, WindowHider, check_window
 
@@ -198,7 +198,7 @@ def explain_segments(
     clock = Steps(deadline, config.num_samples, progress)
     check_window(window)
     length = _length(window, config)
-    segments = Segments.of(len(window), window.shape[1], length, config.channels_together)
+    segments = segments_of(window, config)
     if segments.count < 2 or (window == window[0]).all():
         raise ExplanationError(
             f"window: got {segments.count} segments, and channels that "
@@ -225,7 +225,7 @@ def explain_segments(
     width = config.kernel_width or _KERNEL_WIDTH
     # The cosine of a row of ones and zeros with all ones is √(ones / S).
     distances = 1 - np.sqrt(shown.mean(axis=1))
-    surrogate = LinearSurrogate(shown, distances, width, config.feature_selection)
+    surrogate = Surrogate(shown, distances, width, config.feature_selection)
     judged, quality = conclude(surrogate, scores.values, config, num_features, _UNMOVED)
     clock.end("surrogate")
     return FeatureExplanation(
@@ -257,6 +257,16 @@ def explain_segments(
         stop_reason="num_samples reached",
         timings=clock.seconds(),
     )
+
+
+def segments_of(window: NDArray[Any], config: SegmentsConfig) -> Segments:
+    """The segments of a window (T, C).
+
+    Raises:
+        InvalidParameter: `segment_steps` is longer than the window.
+    """
+    length = _length(window, config)
+    return Segments.of(len(window), window.shape[1], length, config.channels_together)
 
 
 def _length(window: NDArray[Any], config: SegmentsConfig) -> int:

@@ -1,4 +1,8 @@
-"""The linear surrogate: `lime`'s own, with the slow part of its selection screened.
+"""The linear surrogate of every modality: `lime`'s own, without its slow parts.
+
+Sums over the samples decide which features are taken and in which order; where their ranking is
+not beyond rounding, upstream's own ridge decides. The fit on the features taken is upstream's,
+so every bit of the result is.
 
 `lime.lime_base` costs 1.6 s to import cold and about 130 MB resident, nearly all of it
 scikit-learn and scipy; it does not import torch.
@@ -7,34 +11,31 @@ scikit-learn and scipy; it does not import torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import numpy as np
-from lime.lime_base import LimeBase
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
+from threadpoolctl import ThreadpoolController
 
-#: Candidates this close to the best R² are scored again the way upstream scores them.
-_SCREEN = 1e-7
-#: A feature with less than this share of its variance left is nearly a sum of chosen ones.
-_COLLINEAR = 1e-6
+from service.explain.forward import ScreenedLime
+from service.explain.moments import Fit, Moments, blocks_dot, ranked
+
+#: Upstream's names for how features are chosen.
+SELECTIONS = ("auto", "none", "forward_selection", "highest_weights", "lasso_path")
+#: A surrogate's matrices are small: on cores that others use too, a second thread made that of
+#: a table 20 times slower. On one thread the bits do not hang on the number of cores either.
+_BLAS = ThreadpoolController()
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """One label's surrogate: score ≈ intercept + sum of weight x shown.
-
-    `weights` are (segment, weight) by falling absolute weight. `r2` is weighted by
-    proximity. `local_prediction` is the surrogate's value for the untouched picture.
-    """
-
-    intercept: float
-    weights: tuple[tuple[int, float], ...]
-    r2: float
-    local_prediction: float
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Linear algebra on one thread, while it lasts."""
+    limit: AbstractContextManager[object] = _BLAS.limit(limits=1, user_api="blas")
+    return limit
 
 
 def kernel(distances: NDArray[np.float64], kernel_width: float) -> NDArray[np.float64]:
@@ -48,44 +49,51 @@ def selection(num_features: int) -> str:
     return "forward_selection" if num_features <= 6 else "highest_weights"
 
 
+def cosine_distances(shown: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N,) of each row of (N, S) masks from row 0, by upstream's very call."""
+    distances: NDArray[np.float64] = pairwise_distances(
+        shown, shown[0].reshape(1, -1), metric="cosine"
+    ).ravel()
+    return distances
+
+
 class Surrogate:
-    """Masks with their proximities, ready to be fitted to any label.
+    """Samples with their proximities, ready to be fitted to any label.
 
     Args:
-        shown: (N, S) int64, 1 = shown; row 0 all ones.
-        kernel_width: in the unit of the distances, > 0.
-        distances: (N,) of each row from row 0; None = cosine.
-        feature_selection: as in upstream's LimeBase.
+        data: (N, D), what the surrogate sees; row 0 is the input itself. uint8 stands for
+            upstream's float64 in an eighth of the memory; any other type is upstream's own.
+        distances: (N,) of each row from row 0.
+        kernel_width: in the unit of `distances`, > 0.
+        feature_selection: one of `SELECTIONS`; "auto" is forward selection for up to six
+            features and the highest weights above.
 
     Attributes:
         proximities: (N,) kernel weights.
-        segments: S.
+        segments: D.
     Source: Ribeiro et al. 2016, arXiv:1602.04938; lime 0.2.0.1, lime_base.py.
     """
 
     def __init__(
         self,
-        shown: NDArray[Any],
+        data: NDArray[Any],
+        distances: NDArray[np.float64],
         kernel_width: float,
-        *,
-        distances: NDArray[np.float64] | None = None,
         feature_selection: str = "auto",
     ) -> None:
-        self._shown = shown
-        if distances is None:
-            distances = pairwise_distances(shown, shown[0].reshape(1, -1), metric="cosine").ravel()
-        self._distances: NDArray[np.float64] = distances
+        self._data = data
         self._selection = feature_selection
         self._base = ScreenedLime(partial(kernel, kernel_width=kernel_width))
-        self.proximities = kernel(self._distances, kernel_width)
-        self.segments = shown.shape[1]
+        self.proximities = kernel(distances, kernel_width)
+        self.segments = data.shape[1]
+        self._parts: tuple[Moments, Moments, Moments] | None = None
 
     def errors(
         self, scores: NDArray[np.floating[Any]], label: int, segments: Sequence[int]
     ) -> tuple[float, ...]:
         """Standard errors of the weights of these segments, fitted together."""
         _, covariance = sandwich(
-            self._shown[:, list(segments)], scores[:, label].astype(np.float64), self.proximities
+            self._data[:, list(segments)], scores[:, label].astype(np.float64), self.proximities
         )
         return tuple(float(error) for error in np.sqrt(np.maximum(np.diag(covariance), 0)))
 
@@ -96,20 +104,56 @@ class Surrogate:
         num_features: int,
         rows: NDArray[np.intp] | None = None,
     ) -> Fit:
-        """Fit one column of `scores` (N, K), on all rows or on some.
+        """Fit one column of `scores` (N, K), on all rows or on some that begin with 0.
 
-        `rows` must begin with 0: upstream reads the untouched picture from the first row.
+        On all rows every bit is upstream's; on some, what ranks by a Gram matrix is also fitted
+        by it, which differs by rounding.
         """
         at: slice | NDArray[np.intp] = slice(None) if rows is None else rows
-        intercept, weights, r2, local = self._base.explain_instance_with_data(
-            self._shown[at], scores[at], self._distances[at], label, num_features, self._selection
-        )
-        return Fit(
-            float(intercept),
-            tuple((int(segment), float(weight)) for segment, weight in weights),
-            float(r2),
-            float(np.asarray(local).ravel()[0]),
-        )
+        data, weights, column = self._data[at], self.proximities[at], scores[at, label]
+        method = selection(num_features) if self._selection == "auto" else self._selection
+        used: NDArray[np.intp] | None = None
+        if method == "highest_weights":
+            moments = self._moments(rows)
+            used = moments.ranking(data, column, weights, num_features, exact=rows is None)
+            if used is not None and rows is not None:
+                return moments.fit(data, column, weights, used)
+        if used is None:
+            floats = data.astype(np.float64, copy=False)
+            used = np.asarray(
+                self._base.feature_selection(floats, column, weights, num_features, method),
+                np.intp,
+            )
+        # Upstream's own layout and type: its arithmetic must meet the same bits.
+        chosen = data[:, used]
+        if chosen.dtype == np.uint8:
+            chosen = chosen.astype(np.float64)
+        # The samples were drawn here and the scores are checked: scikit-learn need not look.
+        with config_context(assume_finite=True, skip_parameter_validation=True):
+            ridge = Ridge(alpha=1, fit_intercept=True).fit(chosen, column, sample_weight=weights)
+            return Fit(
+                float(ridge.intercept_),
+                ranked(used, ridge.coef_),
+                float(ridge.score(chosen, column, sample_weight=weights)),
+                float(ridge.predict(np.ascontiguousarray(chosen[:1]))[0]),
+            )
+
+    def _moments(self, rows: NDArray[np.intp] | None) -> Moments:
+        """Of all rows, or of the first with the odd or the even ones: `quality`'s halves."""
+        if self._parts is None:
+            centre = blocks_dot(self._data, self.proximities) / self.proximities.sum()
+            odd, even, first = (
+                Moments.of(self._data[at], self.proximities[at], centre)
+                for at in (slice(1, None, 2), slice(2, None, 2), slice(0, 1))
+            )
+            self._parts = (odd, even, first)
+        odd, even, first = self._parts
+        if rows is None:
+            return odd.plus(even).plus(first)
+        half = odd if rows[1] == 1 else even
+        if not np.array_equal(rows[1:], np.arange(rows[1], len(self._data), 2)):
+            half = Moments.of(self._data[rows[1:]], self.proximities[rows[1:]], odd.centre)
+        return half.plus(first)
 
 
 def sandwich(
@@ -136,96 +180,3 @@ def sandwich(
     freedom = len(shown) / max(1, len(shown) - design.shape[1])
     covariance = bread @ (pull.T @ pull) @ bread * freedom
     return weights[1:], covariance[1:, 1:]
-
-
-class ScreenedLime(LimeBase):  # type: ignore[misc]  # lime has no type information
-    """LimeBase whose forward selection fits only the candidates that can win.
-
-    Upstream fits one Ridge a remaining feature a step (seconds). The R² of every candidate
-    follows from one weighted Gram matrix; only those within `_SCREEN` of the best, and those
-    too collinear to trust, are then fitted as upstream does, in its order and with its
-    comparison. The chosen features, and so every bit of the result, are upstream's.
-    """
-
-    def forward_selection(
-        self,
-        data: NDArray[np.int64],
-        labels: NDArray[np.floating[Any]],
-        weights: NDArray[np.float64],
-        num_features: int,
-    ) -> NDArray[np.intp]:
-        """Choose features greedily by weighted R²; see LimeBase."""
-        screen = _Screen(data, labels, weights)
-        chosen: list[int] = []
-        for _ in range(min(num_features, data.shape[1])):
-            candidates = screen.candidates(chosen)
-            best = candidates[0]
-            if len(candidates) > 1:
-                best = self._best(data, labels, weights, chosen, candidates)
-            chosen.append(best)
-            screen.take(best)
-        return np.array(chosen)
-
-    def _best(
-        self,
-        data: NDArray[np.int64],
-        labels: NDArray[np.floating[Any]],
-        weights: NDArray[np.float64],
-        chosen: list[int],
-        candidates: Sequence[int],
-    ) -> int:
-        ridge = Ridge(alpha=0, fit_intercept=True, random_state=self.random_state)
-        best, highest = 0, -100000000.0
-        for candidate in candidates:
-            columns = data[:, [*chosen, candidate]]
-            ridge.fit(columns, labels, sample_weight=weights)
-            score = ridge.score(columns, labels, sample_weight=weights)
-            if score > highest:
-                best, highest = candidate, score
-        return best
-
-
-class _Screen:
-    """R² that each remaining feature would bring, by sweeping a weighted Gram matrix."""
-
-    def __init__(
-        self,
-        data: NDArray[np.int64],
-        labels: NDArray[np.floating[Any]],
-        weights: NDArray[np.float64],
-    ) -> None:
-        share = weights / weights.sum()
-        target = labels.astype(np.float64)
-        centred = data - share @ data
-        residual = target - share @ target
-        weighted = centred * share[:, None]
-        self._gram: NDArray[np.float64] = weighted.T @ centred
-        self._cross: NDArray[np.float64] = weighted.T @ residual
-        self._variance = np.diag(self._gram).copy()
-        self._total = float(share @ residual**2)
-        # A nearly constant score leaves R² to rounding: then nothing may be screened out.
-        self._useless = self._total <= 1e-12 * float(share @ target**2)
-
-    def candidates(self, chosen: Sequence[int]) -> list[int]:
-        """Features that may win this step, ascending; never empty while any remain."""
-        left = np.ones(self._variance.size, bool)
-        left[list(chosen)] = False
-        if self._useless:
-            return [int(feature) for feature in np.flatnonzero(left)]
-        variance = np.diag(self._gram)
-        doubtful = left & (variance <= _COLLINEAR * self._variance)
-        usable = left & ~doubtful
-        gain = np.full(variance.size, -np.inf)
-        gain[usable] = self._cross[usable] ** 2 / variance[usable] / self._total
-        close = usable & (gain >= gain.max() - _SCREEN)
-        return [int(feature) for feature in np.flatnonzero(close | doubtful)]
-
-    def take(self, feature: int) -> None:
-        """Remove the part of every feature and of the score that `feature` explains."""
-        pivot = self._gram[feature, feature]
-        if pivot <= _COLLINEAR * self._variance[feature]:
-            self._useless = True
-            return
-        column = self._gram[:, feature] / pivot
-        self._cross = self._cross - column * self._cross[feature]
-        self._gram = self._gram - np.outer(column, self._gram[feature])

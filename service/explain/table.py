@@ -24,9 +24,9 @@ from service.explain.conclude import conclude, parameters
 from service.explain.explanation import sha256
 from service.explain.feature_config import FeatureConfig
 from service.explain.feature_explanation import Feature, FeatureExplanation
-from service.explain.linear import LinearSurrogate
 from service.explain.scoring import score
 from service.explain.steps import Steps
+from service.explain.surrogate import Surrogate
 from service.explain.table_samples import draw
 
 __all__ = ["TableBackground", "TableConfig", "explain_table"]
@@ -142,7 +142,7 @@ def explain_table(
         steps.batch,
     )
     steps.record(compose=scores.compose_s, predict=scores.predict_s)
-    surrogate = LinearSurrogate(samples.data, samples.distances, width, config.feature_selection)
+    surrogate = Surrogate(samples.data, samples.distances, width, config.feature_selection)
     judged, quality = conclude(surrogate, scores.values, config, num_features, _UNMOVED)
     steps.end("surrogate")
     digests = {

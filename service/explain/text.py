@@ -25,10 +25,10 @@ from service.explain.conclude import conclude, parameters
 from service.explain.explanation import sha256
 from service.explain.feature_config import FeatureConfig
 from service.explain.feature_explanation import Feature, FeatureExplanation
-from service.explain.linear import LinearSurrogate
 from service.explain.perturb import refuse_size
 from service.explain.scoring import Samples, score, state_digest
 from service.explain.steps import Steps
+from service.explain.surrogate import Surrogate
 from service.explain.words import MASK, Hider, Words
 
 __all__ = ["TextConfig", "explain_text"]
@@ -115,7 +115,7 @@ def explain_text(
         steps.batch,
     )
     steps.record(compose=scores.compose_s, predict=scores.predict_s)
-    surrogate = LinearSurrogate(samples.data, samples.distances, width, config.feature_selection)
+    surrogate = Surrogate(samples.data, samples.distances, width, config.feature_selection)
     judged, quality = conclude(surrogate, scores.values, config, num_features, _UNMOVED)
     steps.end("surrogate")
     digests = {

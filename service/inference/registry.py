@@ -25,7 +25,7 @@ from service.manifest import Manifest
 from service.metrics import ModelMetrics
 from service.settings import Settings
 from service.store import ModelStore, StoredModel
-from service.tasks.classify import Classifier
+from service.tasks.task import TaskAnswer, task_of
 
 #: A session keeps its weights once in the file's form and once as it runs them, and arenas.
 _MEMORY_FACTOR, _MEMORY_FLOOR = 2, 8 * 1024 * 1024
@@ -40,7 +40,7 @@ class LoadedModel:
     session: Session
     metrics: ModelMetrics
     recorded: RecordedModel
-    task: Classifier
+    task: TaskAnswer
     load_seconds: float
 
     @property
@@ -61,10 +61,6 @@ class LoadedModel:
     def answer(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Graph outputs and what the task makes of them."""
         return self.task.answer(outputs)
-
-    def scores(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """(n, n_targets) array that explanations explain."""
-        return self.task.scores(outputs)
 
 
 class Registry:
@@ -228,9 +224,7 @@ class Registry:
         recorded = RecordedModel.of(
             stored.manifest, session.runtime_version, session.provider, session.threads
         )
-        model = LoadedModel(
-            stored, session, metrics, recorded, Classifier(stored.manifest), seconds
-        )
+        model = LoadedModel(stored, session, metrics, recorded, task_of(stored.manifest), seconds)
         if self._on_load:
             self._on_load(model)
         return model

@@ -60,9 +60,9 @@ def decode(
     """
     media_type, _, rest = content_type.partition(";")
     if media_type.strip().lower().startswith("image/"):
-        assert manifest.media is not None
-        pixels = media.decode_image(body, manifest.media, max_pixels)
-        return InferRequest(None, {manifest.media.input: pixels}, None, {})
+        assert manifest.images is not None
+        pixels = media.decode_image(body, manifest.images, max_pixels)
+        return InferRequest(None, {manifest.images.input: pixels}, None, {})
     parameters = _parameters(content_type) if rest else {}
     text = _text(body, parameters.get("charset", "utf-8"), manifest)
     values: NDArray[Any]

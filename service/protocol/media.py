@@ -38,8 +38,8 @@ _TALL = 40_000_000
 
 
 def content_types(manifest: Manifest) -> tuple[str, ...]:
-    """Media types of bare bodies that the manifest can decode; empty when it has no media."""
-    return ("image/png", "image/jpeg") if manifest.media is not None else ()
+    """Media types of bare bodies that the manifest can decode; empty when it takes no picture."""
+    return ("image/png", "image/jpeg") if manifest.images is not None else ()
 
 
 def decode_image(body: bytes, media: ImageMedia, max_pixels: int) -> NDArray[np.uint8]:

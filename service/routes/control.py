@@ -21,7 +21,8 @@ from service import __version__, metrics
 from service.errors import GlasslineError, Unavailable
 from service.inference.statistics import model_statistics
 from service.protocol.metadata import model_metadata, server_metadata
-from service.routes import openapi
+from service.routes import audit, openapi
+from service.routes.audit import RecordPath
 from service.routes.jobs import shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred
 from service.routes.status import error_body, error_headers, status_of
@@ -31,7 +32,6 @@ router = APIRouter()
 ModelPath = Annotated[str, Path(alias="model", description="Model name.", max_length=63)]
 VersionPath = Annotated[str, Path(alias="version", description="Model version.", max_length=9)]
 JobPath = Annotated[str, Path(alias="id", description="Job id.", max_length=64)]
-RecordPath = Annotated[str, Path(alias="id", description="Record id.", max_length=64)]
 
 
 class TensorJSON(JSONResponse):
@@ -59,6 +59,7 @@ def control_app(serving: Serving) -> FastAPI:
     )
     app.state.serving = serving
     app.include_router(router)
+    app.include_router(audit.router)
     app.add_exception_handler(GlasslineError, _glassline_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -231,17 +232,6 @@ async def cancel_job(request: Request, job_id: JobPath) -> dict[str, Any]:
     return shown(await asyncio.to_thread(_serving(request).jobs.cancel, job_id))
 
 
-@router.get("/audit/records/{id}", tags=["audit"])
-async def record(request: Request, record_id: RecordPath) -> dict[str, Any]:
-    """What was recorded under an id: a prediction, an explanation, a model load."""
-    stored = await asyncio.to_thread(_serving(request).records.get, record_id)
-    return {
-        "sequence": stored.sequence,
-        "sha256": stored.sha256,
-        "record": orjson.loads(stored.body),
-    }
-
-
 async def _glassline_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, GlasslineError)
     return Response(
@@ -277,7 +267,7 @@ def _methods(request: Request) -> set[str]:
     """The methods of all routes that this path matches."""
     matching = (
         route
-        for route in router.routes
+        for route in (*router.routes, *audit.router.routes)
         if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)
     )
     return {method for route in matching for method in route.methods or ()}

@@ -46,14 +46,21 @@ def hot_route(path: str) -> HotRoute | None:
     return None
 
 
-def scope_of(path: str) -> Scope | None:
+def scope_of(path: str, method: str = "GET") -> Scope | None:
     """What a key must be good for to ask for a control route; None = no key is needed."""
     if path in _OPEN or path.startswith(_OPEN_BELOW):
         return None
     if path.startswith("/audit"):
-        return Scope.AUDIT
+        return _audit_scope(path, method)
     if path.startswith(("/v2/explanations", "/v2/jobs")):
         return Scope.EXPLAIN
     if path.startswith("/v2/repository/models/"):
         return Scope.ADMIN
     return Scope.PREDICT
+
+
+def _audit_scope(path: str, method: str) -> Scope:
+    """Reading and replaying is for auditors, signing for reviewers, erasing for the operator."""
+    if method == "DELETE":
+        return Scope.ADMIN
+    return Scope.REVIEW if method == "POST" and path.endswith("/reviews") else Scope.AUDIT

@@ -82,9 +82,9 @@ class Site:
         return self.gate.caller(exchange.headers, exchange.scope.get("client"), scope)
 
     async def _controlled(self, exchange: Exchange) -> str:
-        scope = scope_of(exchange.path)
+        scope = scope_of(exchange.path, exchange.method)
         if scope is not None:
-            self._caller(exchange, scope)
+            exchange.scope.setdefault("state", {})["caller"] = self._caller(exchange, scope)
 
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":

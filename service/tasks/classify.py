@@ -42,7 +42,3 @@ class Classifier:
             confidence = probabilities.max(axis=-1)
         confidence = confidence.astype(np.float32, copy=False)
         return {**outputs, "label": self._labels[best], "confidence": confidence}
-
-    def scores(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """What an explanation explains: (n, n_labels) class probabilities, in [0, 1]."""
-        return outputs[self._output]

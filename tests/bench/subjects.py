@@ -70,7 +70,8 @@ class Subject:
             network = self.network()
             assert isinstance(network, torch.nn.Module)
             fresh = path.with_suffix(".part")
-            export(network, np.concatenate([self.image()] * 2), fresh)
+            pictures = np.concatenate([self.image()] * 2)
+            export(network, {"image": pictures}, ["probabilities"], fresh)
             fresh.rename(path)
         return path
 

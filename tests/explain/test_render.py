@@ -2,7 +2,9 @@
 
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from service.errors import Conflict, InvalidParameter
 from service.explain.explanation import ImageExplanation
 from service.explain.image import ImageConfig, explain_image
 from service.explain.legend import AGAINST, FOR, number
+from service.explain.picture_story import picture_story, position, reasons
 from service.explain.render import draw_overlay, render_overlay
-from service.explain.report import position, reasons, render_report
+from service.explain.report import render_report
 
 
 def grey(side: int, channels: int = 1) -> NDArray[np.uint8]:
@@ -36,6 +39,11 @@ def explained(side: int = 30, channels: int = 1, name: str = "left") -> ImageExp
         segmentation="grid", hide_color=0, num_samples=400, num_features=8, target=0, labels=(name,)
     )
     return explain_image(grey(side, channels), left_minus_right, config)
+
+
+def report(explanation: ImageExplanation, context: Mapping[str, Any]) -> str:
+    story = picture_story(grey(30), explanation, explanation.of())
+    return render_report(explanation, story, context)
 
 
 def opened(content: bytes) -> Image.Image:
@@ -89,7 +97,7 @@ def test_any_channel_count_is_drawn(channels: int) -> None:
 def test_names_of_every_kind_are_drawn_and_wrapped(name: str) -> None:
     explanation = explained(name=name)
     assert opened(render_overlay(grey(30), explanation)).width == 480
-    assert "<b>" not in render_report(grey(30), explanation, {})
+    assert "<b>" not in report(explanation, {})
 
 
 def test_an_explanation_of_another_picture_or_label_is_refused() -> None:
@@ -107,7 +115,7 @@ def test_without_any_weight_there_is_still_a_picture_and_a_sentence() -> None:
     nothing = replace(explanation.of(), weights=tuple((s, 0.0) for s in range(3)))
     flat = replace(explanation, explanations=(nothing,))
     assert opened(render_overlay(grey(30), flat)).width == 480
-    assert "No segment changes this score." in render_report(grey(30), flat, {})
+    assert "No segment changes this score." in report(flat, {})
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ def test_the_report_says_what_raises_and_what_lowers() -> None:
     first, second = reasons(explanation, explanation.of())[:2]
     assert re.fullmatch(r"Segment 0 in the upper left raises “left” by 0\.\d+\.", first)
     assert re.fullmatch(r"Segment 4 in the upper right lowers “left” by 0\.\d+\.", second)
-    html = render_report(grey(30), explanation, {})
+    html = report(explanation, {})
     assert first in html
     assert second in html
 
@@ -148,7 +156,7 @@ def test_the_report_holds_every_parameter_and_digest_and_needs_nothing_else() ->
         "explanation_id": "record-2",
         "verify": ["Ask <the auditor>."],
     }
-    html = render_report(grey(30), explanation, context)
+    html = report(explanation, context)
     for name in explanation.parameters:
         assert f"<th>{name.replace('_', ' ')}</th>" in html
     for digest in explanation.digests.values():
@@ -163,6 +171,6 @@ def test_the_report_holds_every_parameter_and_digest_and_needs_nothing_else() ->
 
 
 def test_a_hostile_class_name_stays_text() -> None:
-    html = render_report(grey(30), explained(name="<script>alert(1)</script>"), {})
+    html = report(explained(name="<script>alert(1)</script>"), {})
     assert "<script" not in html
     assert "&lt;script&gt;" in html

@@ -15,7 +15,7 @@ from service.explain.config import ImageConfig
 from service.explain.image import explain_image
 from service.explain.perturb import sample_masks
 from service.explain.stopping import confidence
-from service.explain.surrogate import Surrogate
+from service.explain.surrogate import cosine_distances, kernel
 
 #: Clearly apart, so that few samples tell their order.
 TRUTH = np.array([8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.0, 0.0])
@@ -82,7 +82,7 @@ def test_a_score_that_does_not_move_has_no_order() -> None:
 
 def test_confidence_grows_with_samples_and_is_about_right() -> None:
     shown = sample_masks(2000, len(TRUTH), 0).shown
-    proximities = Surrogate(shown, 0.25).proximities
+    proximities = kernel(cosine_distances(shown), 0.25)
     random = np.random.default_rng(1)
     told = {100: 0.0, 400: 0.0, 1600: 0.0}
     kept = dict.fromkeys(told, 0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lime.lime_base import LimeBase
 from numpy.typing import NDArray
 
-from service.explain.surrogate import Surrogate, kernel, selection
+from service.explain.surrogate import Surrogate, cosine_distances, kernel, selection
 
 
 def data(
@@ -44,9 +44,10 @@ def test_forward_selection_is_upstreams(
     seed: int, samples: int, segments: int, num_features: int, kind: str, width: float
 ) -> None:
     shown, scores = data(seed, samples, segments, kind)
-    ours = Surrogate(shown, width)
+    distances = cosine_distances(shown)
+    ours = Surrogate(shown, distances, width)
     theirs = LimeBase(partial(kernel, kernel_width=width))
-    expected = theirs.explain_instance_with_data(shown, scores, ours._distances, 0, num_features)
+    expected = theirs.explain_instance_with_data(shown, scores, distances, 0, num_features)
     fit = ours.fit(scores, 0, num_features)
     assert fit.weights == tuple((int(s), float(w)) for s, w in expected[1])
     assert (fit.intercept, fit.r2, fit.local_prediction) == (

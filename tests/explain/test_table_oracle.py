@@ -16,8 +16,7 @@ from scipy.special import ndtri
 from service.explain import truncated
 from service.explain.background import TableBackground
 from service.explain.feature_explanation import FeatureExplanation
-from service.explain.linear import LinearSurrogate
-from service.explain.surrogate import kernel
+from service.explain.surrogate import Surrogate, kernel
 from service.explain.table import TableConfig, explain_table
 from tests.explain.scorers import Rows, scorer
 
@@ -228,6 +227,6 @@ def test_the_ranking_by_gram_matrix_is_upstreams(
     theirs = LimeBase(partial(kernel, kernel_width=3.0)).explain_instance_with_data(
         data, scores, distances, 0, num_features, "highest_weights"
     )
-    fit = LinearSurrogate(data, distances, 3.0, "highest_weights").fit(scores, 0, num_features)
+    fit = Surrogate(data, distances, 3.0, "highest_weights").fit(scores, 0, num_features)
     assert fit.weights == tuple((int(f), float(w)) for f, w in theirs[1])
     assert (fit.intercept, fit.r2, fit.local_prediction) == (theirs[0], theirs[2], theirs[3][0])

@@ -37,4 +37,3 @@ def test_the_most_probable_label_and_its_probability(
     assert answer["label"].dtype == object
     assert answer["confidence"].dtype == np.float32
     assert answer["confidence"].tolist() == pytest.approx(confidence)
-    assert classifier.scores(answer) is probabilities

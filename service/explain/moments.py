@@ -1,10 +1,8 @@
-"""The surrogate of tables, texts and sequences: many features, any distance.
+"""Weighted sums over samples: they rank features and judge halves without another pass.
 
 Upstream ranks more than six features by a ridge over all of them: a copy of the samples and a
 Gram matrix for every label and for both halves that the stability is judged by. Here the Gram
-matrix is made once for each set of samples, in blocks. It only decides which features are
-taken and in which order; where its ranking is not beyond rounding, upstream's own ridge
-decides. The fit on the features taken is upstream's, so every bit of the result is.
+matrix is made once for each set of samples, in blocks.
 """
 
 from __future__ import annotations
@@ -16,13 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.lapack import dpocon
-from sklearn import config_context
-from sklearn.linear_model import Ridge
 
-from service.explain.surrogate import Fit, Surrogate, selection
-
-#: Upstream's names for how features are chosen.
-SELECTIONS = ("auto", "none", "forward_selection", "highest_weights", "lasso_path")
 #: Upstream's penalty when it ranks features.
 _ALPHA = 0.01
 #: Two weights closer than this share of the largest are left to upstream's own arithmetic.
@@ -34,93 +26,22 @@ _CONSTANT = 1e-16
 _BLOCK_ROWS = 512
 
 
-class LinearSurrogate(Surrogate):
-    """Samples with their proximities, ready to be fitted to any label.
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One label's surrogate: score ≈ intercept + sum of weight x shown.
 
-    Args:
-        data: (N, D) uint8 or float64, what the surrogate sees; row 0 is the input itself.
-        distances: (N,) of each row from row 0.
-        kernel_width: in the unit of `distances`, > 0.
-        feature_selection: one of `SELECTIONS`; "auto" is forward selection for up to six
-            features and the highest weights above.
-
-    Attributes:
-        proximities: (N,) kernel weights.
-        segments: D.
-    Source: Ribeiro et al. 2016, arXiv:1602.04938; lime 0.2.0.1, lime_base.py.
+    `weights` are (segment, weight) by falling absolute weight. `r2` is weighted by
+    proximity. `local_prediction` is the surrogate's value for the untouched picture.
     """
 
-    def __init__(
-        self,
-        data: NDArray[Any],
-        distances: NDArray[np.float64],
-        kernel_width: float,
-        feature_selection: str = "auto",
-    ) -> None:
-        super().__init__(
-            data, kernel_width, distances=distances, feature_selection=feature_selection
-        )
-        self._parts: tuple[_Moments, _Moments, _Moments] | None = None
-
-    def fit(
-        self,
-        scores: NDArray[np.floating[Any]],
-        label: int,
-        num_features: int,
-        rows: NDArray[np.intp] | None = None,
-    ) -> Fit:
-        """Fit one column of `scores` (N, K), on all rows or on some that begin with 0.
-
-        On all rows every bit is upstream's; on some, what ranks by a Gram matrix is also fitted
-        by it, which differs by rounding.
-        """
-        at: slice | NDArray[np.intp] = slice(None) if rows is None else rows
-        data, weights, column = self._shown[at], self.proximities[at], scores[at, label]
-        method = selection(num_features) if self._selection == "auto" else self._selection
-        used: NDArray[np.intp] | None = None
-        if method == "highest_weights":
-            moments = self._moments(rows)
-            used = moments.ranking(data, column, weights, num_features, exact=rows is None)
-            if used is not None and rows is not None:
-                return moments.fit(data, column, weights, used)
-        if used is None:
-            floats = data.astype(np.float64, copy=False)
-            used = np.asarray(
-                self._base.feature_selection(floats, column, weights, num_features, method),
-                np.intp,
-            )
-        # Upstream's own layout and type: its arithmetic must meet the same bits.
-        chosen = data[:, used].astype(np.float64)
-        # The samples were drawn here and the scores are checked: scikit-learn need not look.
-        with config_context(assume_finite=True, skip_parameter_validation=True):
-            ridge = Ridge(alpha=1, fit_intercept=True).fit(chosen, column, sample_weight=weights)
-            return Fit(
-                float(ridge.intercept_),
-                _ranked(used, ridge.coef_),
-                float(ridge.score(chosen, column, sample_weight=weights)),
-                float(ridge.predict(np.ascontiguousarray(chosen[:1]))[0]),
-            )
-
-    def _moments(self, rows: NDArray[np.intp] | None) -> _Moments:
-        """Of all rows, or of the first with the odd or the even ones: `quality`'s halves."""
-        if self._parts is None:
-            centre = _blocks_dot(self._shown, self.proximities) / self.proximities.sum()
-            odd, even, first = (
-                _Moments.of(self._shown[at], self.proximities[at], centre)
-                for at in (slice(1, None, 2), slice(2, None, 2), slice(0, 1))
-            )
-            self._parts = (odd, even, first)
-        odd, even, first = self._parts
-        if rows is None:
-            return odd.plus(even).plus(first)
-        half = odd if rows[1] == 1 else even
-        if not np.array_equal(rows[1:], np.arange(rows[1], len(self._shown), 2)):
-            half = _Moments.of(self._shown[rows[1:]], self.proximities[rows[1:]], odd.centre)
-        return half.plus(first)
+    intercept: float
+    weights: tuple[tuple[int, float], ...]
+    r2: float
+    local_prediction: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Moments:
+class Moments:
     """Sums over weighted samples x, about a centre c (D,) that is common to all parts.
 
     `total` is Σw, `first` Σw(x-c), `second` Σw(x-c)(x-c)ᵀ.
@@ -134,7 +55,7 @@ class _Moments:
     @classmethod
     def of(
         cls, data: NDArray[Any], weights: NDArray[np.float64], centre: NDArray[np.float64]
-    ) -> _Moments:
+    ) -> Moments:
         """Summed in blocks: no copy of the samples is made."""
         root = np.sqrt(weights)
         first = np.zeros(len(centre))
@@ -147,9 +68,9 @@ class _Moments:
             second += block.T @ block
         return cls(centre, float(weights.sum()), first, second)
 
-    def plus(self, other: _Moments) -> _Moments:
+    def plus(self, other: Moments) -> Moments:
         """Of both together."""
-        return _Moments(
+        return Moments(
             self.centre,
             self.total + other.total,
             self.first + other.first,
@@ -209,7 +130,7 @@ class _Moments:
         local = level + float(chosen[0] @ coefficients)
         return Fit(
             local - float(data[0, used] @ coefficients),
-            _ranked(used, coefficients),
+            ranked(used, coefficients),
             1 - float(weights @ missed**2) / spread if spread > 0 else 0.0,
             local,
         )
@@ -230,11 +151,11 @@ class _Moments:
 
     def _cross(self, data: NDArray[Any], pull: NDArray[np.float64]) -> NDArray[np.float64]:
         mean = self.centre + self.first / self.total
-        cross: NDArray[np.float64] = _blocks_dot(data, pull) - mean * pull.sum()
+        cross: NDArray[np.float64] = blocks_dot(data, pull) - mean * pull.sum()
         return cross
 
 
-def _ranked(
+def ranked(
     used: NDArray[np.intp], coefficients: NDArray[np.floating[Any]]
 ) -> tuple[tuple[int, float], ...]:
     """(feature, weight) by falling absolute weight, equal ones in the order taken."""
@@ -244,7 +165,7 @@ def _ranked(
     return tuple(sorted(pairs, key=lambda pair: abs(pair[1]), reverse=True))
 
 
-def _blocks_dot(data: NDArray[Any], vector: NDArray[np.float64]) -> NDArray[np.float64]:
+def blocks_dot(data: NDArray[Any], vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """`vector @ data`, without a float copy of all the data."""
     out = np.zeros(data.shape[1])
     for start in range(0, len(data), _BLOCK_ROWS):

@@ -1,0 +1,1 @@
+"""A recorded input and its model, as the explaining engine of its modality wants them."""
