@@ -57,8 +57,8 @@ Model = Annotated[
                              " not given.")
 ]  # fmt: skip
 Output = Annotated[
-    Path | None, typer.Option("--output", "--out", "-o", help="Where to write: .png, .html or .json;"
-                              " explanation.png if not given. With --batch .parquet.")
+    Path | None, typer.Option("--output", "--out", "-o", help="Where to write: .png, .html or"
+                              " .json; explanation.png if not given. With --batch .parquet.")
 ]  # fmt: skip
 _INPUT = typer.Argument(
     help="PNG, JPEG, CSV, text, or v2 JSON request.", exists=True, dir_okay=False

@@ -113,12 +113,12 @@ class Replayer:
     def _outcome(
         self,
         record: StoredRecord,
-        again: Callable[[Mapping[str, Any], StoredRecord, LoadedModel, float], Outcome],
+        again: Callable[[Mapping[str, Any], LoadedModel, float], Outcome],
         timeout_s: float,
     ) -> Outcome:
         body = orjson.loads(record.body)
         model = self._past.model_of(record)
-        found = again(body, record, model, time.monotonic() + timeout_s)
+        found = again(body, model, time.monotonic() + timeout_s)
         now = orjson.loads(canonical(model.recorded.environment))
         changed = dict(differences(body["environment"], now))
         return Outcome(
@@ -130,11 +130,9 @@ class Replayer:
             _why(found.verdict, changed),
         )
 
-    def _prediction(
-        self, body: Mapping[str, Any], record: StoredRecord, model: LoadedModel, deadline: float
-    ) -> Outcome:
+    def _prediction(self, body: Mapping[str, Any], model: LoadedModel, deadline: float) -> Outcome:
         _ = deadline  # the bare graph is done in milliseconds
-        answers = model.answer(model.predict(self._past.inputs(record.id, model)))
+        answers = model.answer(model.predict(self._past.inputs(body["id"], model)))
         recorded = {one["name"]: one for one in body["outputs"]}
         differing, largest = [], 0.0
         for name, values in answers.items():
@@ -144,9 +142,7 @@ class Replayer:
                 largest = max(largest, _distance(then, values))
         return _judged(differing, largest, model.manifest.parity.tolerance)
 
-    def _explanation(
-        self, body: Mapping[str, Any], record: StoredRecord, model: LoadedModel, deadline: float
-    ) -> Outcome:
+    def _explanation(self, body: Mapping[str, Any], model: LoadedModel, deadline: float) -> Outcome:
         inputs = self._past.inputs(body["explains"], model)
         asked = ExplainParameters(**body["method"]["asked"])
         explained = explainer_of(model, inputs, asked.row, asked).explain(None, deadline)
@@ -187,8 +183,8 @@ def _why(verdict: Verdict, changed: Mapping[str, Any]) -> str | None:
     if changed:
         return f"the environment is not the one it was made in: {', '.join(changed)}"
     return (
-        "the environment is the recorded one; a prediction may have been computed in one batch with "
-        "others, which can move the last bits"
+        "the environment is the recorded one; a prediction may have been computed in one batch "
+        "with others, which can move the last bits"
     )
 
 

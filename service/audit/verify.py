@@ -28,6 +28,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -718,8 +719,11 @@ def read_log(
     peaks: list[bytes] = []
     ids: set[str] = set()
     index = 0
-    with (folder / "records.ndjson").open("rb") as records:
-        envelopes = (folder / "envelopes.ndjson").open("rb") if wanted is not None else None
+    with ExitStack() as files:
+        records = files.enter_context((folder / "records.ndjson").open("rb"))
+        envelopes = None
+        if wanted is not None:
+            envelopes = files.enter_context((folder / "envelopes.ndjson").open("rb"))
         for line in records:
             body = line[:-1]
             where = f"record {index}"
@@ -741,10 +745,8 @@ def read_log(
             index += 1
             if index in roots:
                 roots[index] = root_of(peaks)
-        if envelopes is not None:
-            with envelopes:
-                if envelopes.read(1):
-                    raise Failed("there are more envelopes than records.")
+        if envelopes is not None and envelopes.read(1):
+            raise Failed("there are more envelopes than records.")
     if index != size:
         raise Failed(f"the log has {index} records, its checkpoint says {size}.")
 

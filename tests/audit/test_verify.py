@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import random
 import shutil
 import sys
@@ -271,6 +272,23 @@ def test_flipped_bytes_of_a_log_of_1000_are_detected(folder: Path) -> None:
             (folder / verify.SUMS).write_bytes(originals[folder / verify.SUMS])
         path.write_bytes(originals[path])
     assert told(folder)[0] == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted in /proc")
+def test_a_log_that_does_not_hold_leaves_no_file_open(folder: Path) -> None:
+    """Told apart in mid-read: the envelope of a record in the middle belongs to another."""
+    path = folder / "envelopes.ndjson"
+    content = path.read_bytes().splitlines(keepends=True)
+    content[500] = content[501]
+    path.write_bytes(b"".join(content))
+    resum(folder)
+    options = verify.arguments(["--log", str(folder)])
+    with pytest.raises(verify.Failed, match="the envelope is for another record") as raised:
+        verify.check_log(folder, options, verify.Findings())
+    # `raised` keeps the frames alive, so that nothing but the verifier itself can have closed it
+    opened = {os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
+    assert raised.value
+    assert not opened & {str(path), str(folder / "records.ndjson")}
 
 
 def told(folder: Path) -> tuple[int, str]:
