@@ -6,39 +6,33 @@ What must never differ between the scripts. Lightning runs the loop.
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from service.errors import GlasslineError
+from training.batches import Batches
+from training.best_epoch import BestEpoch, Epoch, told
 from training.checkpoints import Checkpoint, WholeFiles, load_checkpoint
 from training.lessons import Bar, one_thread, quiet_lightning
+from training.optimizers import optimizer_of, schedule_of, weights_of
 from training.options import Options, WrongOption
 from training.torchvision_import import lightning
+
+__all__ = ["Epoch", "Fitted", "Lesson", "Loss", "fit"]
 
 #: Answer of the network and what was wanted, to the mean loss of the batch.
 Loss = Callable[[Any, Tensor], Tensor]
 #: Rows that are validated together.
 VALIDATED = 1024
-
-
-class Epoch(NamedTuple):
-    """What one epoch came to; losses without penalties on the weights."""
-
-    training_loss: float
-    validation_loss: float
-    score: float
-    learning_rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,32 +78,15 @@ def fit(
     started = time.perf_counter()
     torch.manual_seed(options.seed)
     lesson = Lesson(network, loss, score, training_loss or loss, options, augment)
-    rows = len(train[-1])
+    rows, shares = len(train[-1]), options.devices
     size = {"full": rows, "mini": options.batch_size, "stochastic": 1}[options.batch_mode]
-    shares = options.devices
-    best = BestEpoch(options.patience, f"validation_{score[0]}", keep == "last")
-    callbacks = [best, Bar(title, options.epochs, console, f"validation_{score[0]}")]
+    shown = f"validation_{score[0]}"
+    best = BestEpoch(options.patience, shown, keep == "last")
+    callbacks = [best, Bar(title, options.epochs, console, shown)]
     if options.checkpoint:
         callbacks.append(Checkpoint(Path(options.checkpoint)))
-    with one_thread(), quiet_lightning(), _told(best, network, options) as callbacks_of_rank_0:
-        trainer = lightning.Trainer(
-            max_epochs=options.epochs,
-            accelerator=accelerator,
-            devices=options.devices,
-            # Forks: the parent stays who it is, and nothing has to be pickled.
-            strategy="ddp_fork" if options.devices > 1 else "auto",
-            use_distributed_sampler=False,
-            precision="32-true" if options.arithmetic == "32" else options.arithmetic,
-            callbacks=[*callbacks, *callbacks_of_rank_0],
-            plugins=[WholeFiles()],
-            logger=_logger(options, title),
-            log_every_n_steps=1,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-        trainer.fit(
+    with one_thread(), quiet_lightning(), told(best, network, options) as of_rank_0:
+        _trainer(options, accelerator, title, [*callbacks, *of_rank_0]).fit(
             lesson,
             _loader(train, Batches(rows, size, options.seed, options.reshuffle, shares)),
             _loader(validation, Batches(len(validation[-1]), VALIDATED, shares=shares)),
@@ -122,6 +99,26 @@ def fit(
             f"Lower --learning-rate (it was {options.learning_rate:g}), or raise --batch-size."
         )
     return Fitted(tuple(best.epochs), best.best, time.perf_counter() - started)
+
+
+def _trainer(options: Options, accelerator: str, title: str, callbacks: list[Any]) -> Any:
+    return lightning.Trainer(
+        max_epochs=options.epochs,
+        accelerator=accelerator,
+        devices=options.devices,
+        # Forks: the parent stays who it is, and nothing has to be pickled.
+        strategy="ddp_fork" if options.devices > 1 else "auto",
+        use_distributed_sampler=False,
+        precision="32-true" if options.arithmetic == "32" else options.arithmetic,
+        callbacks=callbacks,
+        plugins=[WholeFiles()],
+        logger=_logger(options, title),
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
 
 
 class Lesson(lightning.LightningModule):
@@ -178,185 +175,6 @@ class Lesson(lightning.LightningModule):
         checkpoint["options"] = dataclasses.asdict(self.options)
 
 
-def weights_of(network: nn.Module) -> list[nn.Parameter]:
-    """What penalties are on: matrices and kernels, neither biases nor the gains of norms."""
-    return [one for one in network.parameters() if one.ndim > 1 and one.requires_grad]
-
-
-def optimizer_of(network: nn.Module, options: Options) -> torch.optim.Optimizer:
-    """The optimizer that was asked for.
-
-    The gradient of half the sum of squares is the weight itself, which is what torch calls
-    weight decay; adamw takes it out of the gradient.
-    Source: Loshchilov and Hutter 2019, arXiv:1711.05101.
-    """
-    penalised = weights_of(network)
-    others = [one for one in network.parameters() if one.ndim <= 1 and one.requires_grad]
-    groups = [
-        {"params": penalised, "weight_decay": options.l2},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    rate, momentum = options.learning_rate, options.momentum
-    optim = torch.optim
-    makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
-        "sgd": lambda: optim.SGD(groups, rate),
-        "momentum": lambda: optim.SGD(groups, rate, momentum=momentum),
-        "nesterov": lambda: optim.SGD(groups, rate, momentum=momentum, nesterov=True),
-        "adagrad": lambda: optim.Adagrad(groups, rate),
-        "rmsprop": lambda: optim.RMSprop(groups, rate),
-        "adam": lambda: optim.Adam(groups, rate),
-        "adamw": lambda: optim.AdamW(groups, rate),
-    }
-    return makers[options.optimizer]()
-
-
-def schedule_of(
-    optimizer: torch.optim.Optimizer, options: Options, steps: int
-) -> dict[str, Any] | None:
-    """The schedule that was asked for, as Lightning takes it; None where the rate never moves.
-
-    Args:
-        steps: updates in all epochs.
-    """
-    schedulers = torch.optim.lr_scheduler
-    if options.schedule == "one-cycle":
-        cycle = schedulers.OneCycleLR(optimizer, options.learning_rate, steps)
-        return {"scheduler": cycle, "interval": "step"}
-    if options.schedule == "plateau":
-        plateau = schedulers.ReduceLROnPlateau(
-            optimizer, factor=options.schedule_factor, patience=options.schedule_every
-        )
-        return {"scheduler": plateau, "interval": "epoch", "monitor": "validation_loss"}
-    if options.schedule == "constant" and not options.warmup:
-        return None
-    rate = schedulers.LambdaLR(optimizer, lambda step: rate_at(step, steps, options))
-    return {"scheduler": rate, "interval": "step"}
-
-
-def rate_at(step: int, steps: int, options: Options) -> float:
-    """Share of the learning rate at an update, 0 to 1.
-
-    Args:
-        step: number of the update, from 0.
-        steps: updates in all epochs.
-    """
-    each = steps / options.epochs
-    warm = round(options.warmup * each)
-    if step < warm:
-        return (step + 1) / warm
-    epoch = int(step // each)
-    if options.schedule == "step":
-        return float(options.schedule_factor ** (epoch // options.schedule_every))
-    if options.schedule == "exponential":
-        return float(options.schedule_factor**epoch)
-    if options.schedule == "cosine":
-        return float((1 + np.cos(np.pi * (step - warm) / max(1, steps - warm))) / 2)
-    return 1.0
-
-
-class Batches(Sampler[list[int]]):
-    """Which rows are in each batch; the order hangs on seed and epoch alone.
-
-    Where processes train together each gets its share of every batch, so that their mean
-    gradient is the batch's; rows of a last batch that has none for some of them are left out.
-
-    Args:
-        rows: how many there are.
-        size: of a batch; the last one may be smaller.
-        seed: of the order; None = as they come.
-        reshuffle: a new order each epoch.
-        shares: processes that train together.
-    """
-
-    def __init__(
-        self,
-        rows: int,
-        size: int,
-        seed: int | None = None,
-        reshuffle: bool = False,
-        shares: int = 1,
-    ) -> None:
-        self.rows = rows
-        self.size = min(size, rows)
-        self.seed = seed
-        self.reshuffle = reshuffle
-        self.shares = shares
-        self.epoch = 0
-        self.starts = [
-            at for at in range(0, rows, self.size) if min(self.size, rows - at) >= shares
-        ]
-        if not self.starts:
-            raise WrongOption(
-                f"--devices: got {shares}, but a batch has {self.size} rows, wanted at least one "
-                "for each. Raise --batch-size."
-            )
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning says which epoch begins."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = np.arange(self.rows)
-        if self.seed is not None:
-            epoch = self.epoch if self.reshuffle else 0
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
-        rank = torch.distributed.get_rank() if self.shares > 1 else 0
-        for start in self.starts:
-            yield order[start : start + self.size][rank :: self.shares].tolist()
-
-
-class BestEpoch(lightning.Callback):
-    """Remember each epoch; put back the weights of the one with the lowest validation loss.
-
-    Args:
-        patience: stop after so many epochs without a lower one; 0 = never.
-        score: name of the figure that is remembered besides.
-        last: keep the last epoch instead.
-    """
-
-    def __init__(self, patience: int, score: str, last: bool = False) -> None:
-        self.patience = patience
-        self.score = score
-        self.last = last
-        self.epochs: list[Epoch] = []
-        self.best = -1
-        self.weights: dict[str, Tensor] = {}
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        measured = trainer.callback_metrics
-        loss = float(measured["validation_loss"])
-        # The rate that this epoch's last update was made with stands in the optimizer until
-        # the next one.
-        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        score = float(measured[self.score])
-        self.epochs.append(Epoch(float(measured["training_loss"]), loss, score, rate))
-        lower = self.best < 0 or loss < self.epochs[self.best].validation_loss
-        if np.isfinite(loss) and (lower or self.last):
-            self.best = len(self.epochs) - 1
-            state = pl_module.network.state_dict()
-            self.weights = {name: tensor.detach().clone() for name, tensor in state.items()}
-        if self.patience and len(self.epochs) - 1 - self.best >= self.patience:
-            trainer.should_stop = True
-
-    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        if self.weights:
-            pl_module.network.load_state_dict(self.weights)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        epochs = [tuple(epoch) for epoch in self.epochs]
-        return {"epochs": epochs, "best": self.best, "weights": self.weights}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.epochs = [Epoch(*epoch) for epoch in state_dict["epochs"]]
-        self.best, self.weights = state_dict["best"], state_dict["weights"]
-
-
 def accelerator_of(options: Options) -> str:
     """`cpu` or `gpu`.
 
@@ -381,30 +199,6 @@ def accelerator_of(options: Options) -> str:
 
 def _mixed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
-
-
-@contextmanager
-def _told(best: BestEpoch, network: nn.Module, options: Options) -> Iterator[list[Any]]:
-    """Where processes train together, what the first of them has in the end comes back."""
-    if options.devices == 1:
-        yield []
-        return
-    with tempfile.TemporaryDirectory(prefix="glassline-fit-") as folder:
-        path = Path(folder) / "fitted"
-        yield [_Tell(best, path)]
-        if path.exists():
-            best.load_state_dict(torch.load(path, weights_only=True))
-            network.load_state_dict(best.weights)
-
-
-class _Tell(lightning.Callback):
-    def __init__(self, best: BestEpoch, path: Path) -> None:
-        self.best = best
-        self.path = path
-
-    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        if trainer.is_global_zero:
-            torch.save(self.best.state_dict(), self.path)
 
 
 def _loader(tensors: tuple[Tensor, ...], batches: Batches) -> DataLoader[Any]:

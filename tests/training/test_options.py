@@ -18,8 +18,11 @@ from torch import Tensor, nn
 
 from service.errors import GlasslineError
 from training import fitting
+from training.batches import Batches
+from training.best_epoch import BestEpoch
 from training.class_weights import class_weights
-from training.fitting import Batches, Fitted, fit, optimizer_of, rate_at, schedule_of
+from training.fitting import Fitted, fit
+from training.optimizers import optimizer_of, rate_at, schedule_of
 from training.options import Options, WrongOption, flag_of
 from training.provenance import weights_digest
 
@@ -282,7 +285,7 @@ def test_going_on_from_a_checkpoint_is_as_if_it_had_not_stopped(
     class Stopped(Exception):
         """A power cut."""
 
-    end = fitting.BestEpoch.on_train_epoch_end
+    end = BestEpoch.on_train_epoch_end
 
     def cut(self: Any, trainer: Any, module: Any) -> None:
         if trainer.current_epoch == 3:
@@ -290,7 +293,7 @@ def test_going_on_from_a_checkpoint_is_as_if_it_had_not_stopped(
         end(self, trainer, module)
 
     with monkeypatch.context() as patched:
-        patched.setattr(fitting.BestEpoch, "on_train_epoch_end", cut)
+        patched.setattr(BestEpoch, "on_train_epoch_end", cut)
         with pytest.raises(Stopped):
             fitted(small(dropout=0.3), checkpoint=str(kept), **asked)
     network = small(dropout=0.3)
