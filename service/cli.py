@@ -7,7 +7,6 @@ by Ctrl+C where what is done is kept.
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service import __version__
+from service import __version__, audit_commands
 from service import settings as configuration
 from service.access import Keyring, Scope
 from service.bulk.command import Address, Batch, Workers, explain_batch
@@ -38,11 +37,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 models_app = typer.Typer(help="Released models in the local store.", no_args_is_help=True)
-audit_app = typer.Typer(help="What was recorded.", no_args_is_help=True)
 keys_app = typer.Typer(help="API keys and what each may do.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
-app.add_typer(audit_app, name="audit")
+app.add_typer(audit_commands.app, name="audit")
 
 ApiKey = Annotated[
     str | None,
@@ -259,17 +257,6 @@ def keys_revoke(name: Annotated[str, typer.Argument(help="Whose key.")]) -> None
     """Forget a key; running servers follow within a second."""
     Keyring(configuration.load().keys_file).revoke(name)
     out.print(f"key of '{name}' revoked")
-
-
-@audit_app.command("show")
-def audit_show(
-    record_id: Annotated[str, typer.Argument(help="Id of a prediction or explanation.")],
-    url: Url = None,
-    api_key: ApiKey = None,
-) -> None:
-    """Show what was recorded under an id."""
-    with _client(url, api_key) as client:
-        out.print_json(json.dumps(client.record(record_id)))
 
 
 def _client(url: str | None, api_key: str | None) -> Client:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -50,7 +52,7 @@ class Client:
         # A proxy from the environment has no business between a shell and its own server.
         self._http = httpx.Client(base_url=self._url, timeout=600, headers=headers, trust_env=False)
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -117,17 +119,35 @@ class Client:
         return self._response(method, path, **options).content
 
     def _response(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
+        with self._answering():
             response = self._http.request(method, path, **options)
+        return _sound(response)
+
+    @contextmanager
+    def _stream(self, path: str, params: dict[str, Any]) -> Iterator[httpx.Response]:
+        """An answer that is read while it comes."""
+        with self._answering(), self._http.stream("GET", path, params=params) as response:
+            if response.is_error:
+                response.read()
+            yield _sound(response)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
         except httpx.HTTPError as error:
             raise ClientError(
                 f"{self._url} does not answer ({error}). Start it with `glassline serve`, or name "
                 "another with --url."
             ) from None
-        if response.is_error:
-            try:
-                message = response.json()["error"]
-            except (ValueError, KeyError, TypeError):
-                message = response.text[:500]
-            raise ClientError(f"{message} (status {response.status_code})")
-        return response
+
+
+def _sound(response: httpx.Response) -> httpx.Response:
+    """The response, unless it is a refusal."""
+    if response.is_error:
+        try:
+            message = response.json()["error"]
+        except (ValueError, KeyError, TypeError):
+            message = response.text[:500]
+        raise ClientError(f"{message} (status {response.status_code})")
+    return response

@@ -102,7 +102,11 @@ ROUTES = [
     ("POST", "/v2/models/lenet-digits/explain", "explain"),
     ("POST", "/v2/records/x/explain", "explain"),
     ("GET", "/v2/explanations/x", "explain"),
+    ("GET", "/audit/records", "audit"),
     ("GET", "/audit/records/x", "audit"),
+    ("GET", "/audit/records/x/payloads/image", "audit"),
+    ("POST", "/audit/records/x/replay", "audit"),
+    ("POST", "/audit/records/x/reviews", "review"),
     ("POST", "/v2/repository/models/lenet-digits/load", "admin"),
     ("POST", "/v2/repository/models/lenet-digits/unload", "admin"),
 ]

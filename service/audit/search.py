@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NoReturn
 
 import orjson
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, func, select
 
 from service.audit.schema import records
 from service.errors import InvalidParameter
@@ -27,9 +28,14 @@ Order = Literal["newest", "oldest"]
 #: A record's id is made after what it tells of began: later by the time that took, and earlier by
 #: what a clock was set back.
 _LONGEST, _CLOCKS = timedelta(days=1), timedelta(hours=1)
-_COLUMNS = (
+#: `review` is the kind of the last one that was put beside a record.
+COLUMNS: Final = (
     "sequence", "id", "kind", "created_at", "model", "version", "decision", "score", "caller",
-    "request_id", "parent_id", "sha256",
+    "request_id", "parent_id", "review", "sha256",
+)  # fmt: skip
+KINDS: Final = (
+    "prediction", "explanation", "alarm", "model-load", "failure", *REVIEWS, "replay", "erasure",
+    "read",
 )  # fmt: skip
 
 
@@ -40,8 +46,7 @@ class Query:
     Args:
         since: created at or after; with a time zone.
         until: created before.
-        kind: prediction, explanation, model-load, failure, review, override, correction, replay,
-            erasure, read.
+        kind: one of `KINDS`.
         decision: the class of the first row, or what an explanation explains.
         score_min: inclusive; of classes the probability, of regressions the value.
         score_max: inclusive.
@@ -74,8 +79,12 @@ class Query:
                 "\0" in value or not value.isprintable() or len(value) > 256
             ):
                 _refuse(one.name, value, "at most 256 printable characters")
-            if isinstance(value, datetime) and value.tzinfo is None:
-                _refuse(one.name, value.isoformat(), "a time with its zone: 2026-03-01T08:00:00Z")
+            if isinstance(value, datetime):
+                _check_time(one.name, value)
+            if isinstance(value, float) and not math.isfinite(value):
+                _refuse(one.name, value, "a finite number")
+        if self.kind not in (None, *KINDS):
+            _refuse("kind", self.kind, ", ".join(KINDS))
         if self.review not in (None, "none", *REVIEWS):
             _refuse("review", self.review, f"none, {', '.join(REVIEWS)}")
         if self.order not in ("newest", "oldest"):
@@ -88,8 +97,30 @@ class Query:
         return hashlib.sha256(content).hexdigest()[:16]
 
 
-def statement(query: Query, limit: int, cursor: str | None = None) -> Select[Any]:
+def _check_time(name: str, value: datetime) -> None:
+    if value.tzinfo is None:
+        _refuse(name, value.isoformat(), "a time with its zone: 2026-03-01T08:00:00Z")
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        _refuse(name, value.isoformat(), "a time between the years 1 and 9999 in UTC")
+
+
+def last_sequence() -> Select[Any]:
+    """The sequence of the newest record, None where there is none."""
+    return select(func.max(records.c.sequence))
+
+
+def statement(
+    query: Query, limit: int, cursor: str | None = None, last: int | None = None
+) -> Select[Any]:
     """The page after a cursor, one row more than `limit`, so that the end is known.
+
+    Args:
+        query: what is searched for.
+        limit: records of a page.
+        cursor: from `cursor_after`; None = the first page.
+        last: the newest sequence that counts; None = all do.
 
     Raises:
         InvalidParameter: limit or cursor are none.
@@ -97,12 +128,27 @@ def statement(query: Query, limit: int, cursor: str | None = None) -> Select[Any
     if not 1 <= limit <= LARGEST_PAGE:
         _refuse("limit", limit, f"1 to {LARGEST_PAGE}")
     newest = query.order == "newest"
-    found = select(*(records.c[name] for name in _COLUMNS)).where(*_conditions(query))
+    found = select(*(_shown_column(name) for name in COLUMNS)).where(*_conditions(query))
+    if last is not None:
+        found = found.where(records.c.sequence <= last)
     if cursor is not None:
         after = _sequence_in(cursor, query)
         found = found.where(records.c.sequence < after if newest else records.c.sequence > after)
     order = records.c.sequence.desc() if newest else records.c.sequence
     return found.order_by(order).limit(limit + 1)
+
+
+def _shown_column(name: str) -> Any:
+    if name != "review":
+        return records.c[name]
+    other = records.alias("reviewed")
+    latest = (
+        select(other.c.kind)
+        .where(other.c.parent_id == records.c.id, other.c.kind.in_(REVIEWS))
+        .order_by(other.c.sequence.desc())
+        .limit(1)
+    )
+    return latest.scalar_subquery().label("review")
 
 
 def cursor_after(row: dict[str, Any], query: Query) -> str:
@@ -113,7 +159,7 @@ def cursor_after(row: dict[str, Any], query: Query) -> str:
 
 def shown(row: Any) -> dict[str, Any]:
     """A row of `statement` as JSON has it."""
-    said = dict(zip(_COLUMNS, row, strict=True))
+    said = dict(zip(COLUMNS, row, strict=True))
     moment: datetime = said["created_at"]
     # SQLite gives no zone back; it was UTC when it was written.
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

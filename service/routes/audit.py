@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi.responses import Response, StreamingResponse
 
-from service.audit import review, search
-from service.errors import Conflict, TooLarge
+from service.audit import review, search, table_export
+from service.errors import Conflict, InvalidParameter, TooLarge
+from service.routes.negotiation import preferred
+from service.routes.reply import JSON
 from service.serving import Serving
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 RecordPath = Annotated[str, Path(alias="id", description="Record id.", max_length=64)]
 Text = Annotated[str | None, Query(max_length=256)]
+#: What a search can be had as; the first is what `*/*` gets.
+FORMATS = {"json": JSON, "csv": table_export.CSV, "parquet": table_export.PARQUET}
 #: Bytes of a review's body.
 LARGEST_REVIEW = 2 * review.LARGEST_CORRECTION
 
@@ -31,7 +36,7 @@ def _caller(request: Request) -> str:
     return caller
 
 
-@router.get("/records")
+@router.get("/records", responses={200: {"content": {kind: {} for kind in FORMATS.values()}}})
 async def find(
     request: Request,
     since: datetime | None = None,
@@ -47,19 +52,54 @@ async def find(
     about: Text = None,
     review: Text = None,
     order: Literal["newest", "oldest"] = "newest",
-    limit: int = search.PAGE,
+    limit: int | None = None,
     cursor: Annotated[str | None, Query(max_length=512)] = None,
-) -> dict[str, Any]:
-    """Records by what they say; `next` is the cursor of the page after, null on the last."""
+    wanted: Annotated[Literal["json", "csv", "parquet"] | None, Query(alias="format")] = None,
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
+) -> Response:
+    """Records by what they say: a page with the cursor of the `next`, or all as CSV or Parquet."""
+    _refuse_unknown(request)
     query = search.Query(
         since, until, kind, model, version, decision, score_min, score_max, caller, request_id,
         about, review, order,
     )  # fmt: skip
-    wanted = search.statement(query, limit, cursor)
-    rows = await asyncio.to_thread(_serving(request).records.rows, wanted)
+    media_type = FORMATS[wanted] if wanted else preferred(accept, tuple(FORMATS.values()))
+    if media_type != JSON:
+        if limit is not None or cursor is not None:
+            raise InvalidParameter(
+                "search: limit, cursor: a file holds all that is found. Leave them out."
+            )
+        return await _file(_serving(request), query, media_type)
+    limit = search.PAGE if limit is None else limit
+    statement = search.statement(query, limit, cursor)
+    rows = await asyncio.to_thread(_serving(request).records.rows, statement)
     found = [search.shown(row) for row in rows[:limit]]
     more = search.cursor_after(found[-1], query) if len(rows) > limit else None
-    return {"records": found, "next": more}
+    content = orjson.dumps({"records": found, "next": more})
+    return Response(content, media_type=JSON, headers={"vary": "accept"})
+
+
+def _refuse_unknown(request: Request) -> None:
+    """A filter that is misspelt would find what was not asked for."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    if strangers := sorted(set(given) - known):
+        raise InvalidParameter(
+            f"search: got '{strangers[0][:80]}', which is no filter. Known: "
+            f"{', '.join(sorted(known))}."
+        )
+    if len(set(given)) != len(given):
+        raise InvalidParameter("search: a filter stands there twice; send each once.")
+
+
+async def _file(serving: Serving, query: search.Query, media_type: str) -> Response:
+    """All that is found; what can be refused is refused before the answer begins."""
+    write = table_export.csv_of if media_type == table_export.CSV else table_export.parquet_of
+    content = write(table_export.pages(serving.records, query))
+    first = await asyncio.to_thread(next, content)
+    ending = "csv" if media_type == table_export.CSV else "parquet"
+    headers = {"content-disposition": f'attachment; filename="records.{ending}"', "vary": "accept"}
+    return StreamingResponse(chain((first,), content), media_type=media_type, headers=headers)
 
 
 @router.get("/records/{id}")
