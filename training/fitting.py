@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -56,6 +57,8 @@ def fit(
     training_loss: Loss | None = None,
     keep: Literal["best", "last"] = "best",
     augment: Callable[..., Any] | None = None,
+    lengths: NDArray[np.intp] | None = None,
+    validated: int = VALIDATED,
 ) -> Fitted:
     """Fit a network in place; the same seed gives the same weights on the same machine.
 
@@ -69,6 +72,8 @@ def fit(
         training_loss: the loss of training where it is another, weighted by class say.
         augment: the first input of a batch, before the network sees it in training.
         keep: which epoch's weights; `last` where the validation part says nothing.
+        lengths: of the training rows, where they differ: see `Batches`.
+        validated: rows that are validated together.
 
     Raises:
         WrongOption: the machine has not what an option asks for.
@@ -88,8 +93,8 @@ def fit(
     with one_thread(), quiet_lightning(), told(best, network, options) as of_rank_0:
         _trainer(options, accelerator, title, [*callbacks, *of_rank_0]).fit(
             lesson,
-            _loader(train, Batches(rows, size, options.seed, options.reshuffle, shares)),
-            _loader(validation, Batches(len(validation[-1]), VALIDATED, shares=shares)),
+            _loader(train, Batches(rows, size, options.seed, options.reshuffle, shares, lengths)),
+            _loader(validation, Batches(len(validation[-1]), validated, shares=shares)),
             **load_checkpoint(options),
         )
     network.cpu()
@@ -118,6 +123,7 @@ def _trainer(options: Options, accelerator: str, title: str, callbacks: list[Any
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        gradient_clip_val=options.clip_norm or None,
     )
 
 

@@ -124,6 +124,11 @@ class Options:
         "epochs as were best.",
         panel="Regularisation",
     )
+    clip_norm: float = _option(
+        0.0,
+        "Longest gradient (L2 norm of all together); longer ones are shortened. 0 = any length.",
+        Limits(0),
+    )
     activation: Activation = _option("relu", "Of hidden units.", panel="Network")
     scaling: Scaling = _option(
         "standard",
@@ -184,6 +189,11 @@ CNN = Options(
 )
 #: The same of `glassline train mlp`.
 MLP = Options(epochs=200, patience=30)
+#: The same of `glassline train seq2seq`.
+SEQ2SEQ = Options(
+    epochs=20, batch_size=64, optimizer="adam", learning_rate=2e-3, schedule="one-cycle",
+    dropout=0.2, clip_norm=1.0,
+)  # fmt: skip
 
 
 def flag_of(name: str) -> str:

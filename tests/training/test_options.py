@@ -171,6 +171,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
         {"batch_size": 4},
         {"reshuffle": False},
         {"arithmetic": "bf16-mixed"},
+        {"clip_norm": 0.01},
     ],
 )
 def test_options_decide_about_the_weights(options: dict[str, Any]) -> None:
@@ -227,6 +228,28 @@ def test_orders_are_new_each_epoch_or_the_first_one_again() -> None:
     assert sorted(order(True, 0)) == list(range(10))
     assert order(True, 0) != order(True, 1)
     assert order(False, 0) == order(False, 1) == order(True, 0)
+
+
+def test_batches_by_length_hold_every_row_once_and_little_padding() -> None:
+    lengths = np.random.default_rng(0).integers(1, 100, 1000)
+    batches = Batches(1000, 10, seed=1, reshuffle=True, lengths=lengths)
+    taken = list(batches)
+    assert sorted(row for one in taken for row in one) == list(range(1000))
+    spread = np.mean([np.ptp(lengths[one]) for one in taken])
+    assert spread < 5, "rows of about one length are together"
+    first = [lengths[one].mean() for one in taken]
+    assert np.corrcoef(first, range(100))[0, 1] < 0.3, "but short batches do not come first"
+    batches.set_epoch(1)
+    assert list(batches) != taken
+
+
+def test_a_gradient_that_is_longer_than_clip_norm_is_shortened_to_it() -> None:
+    """One update by all rows: the step is the learning rate times a gradient of that length."""
+    network = small()
+    before = torch.cat([one.detach().flatten().clone() for one in network.parameters()])
+    fitted(network, optimizer="sgd", learning_rate=0.5, batch_mode="full", epochs=1, clip_norm=0.01)
+    after = torch.cat([one.detach().flatten() for one in network.parameters()])
+    assert float((after - before).norm()) == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
 def test_dropout_leaves_out_units_in_training_alone() -> None:

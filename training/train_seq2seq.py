@@ -1,0 +1,227 @@
+"""Train an encoder-decoder on pairs of texts and release it. Read `main` from top to bottom."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import sentencepiece
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor, nn
+
+from models.seq2seq import BEGIN, END, PAD, UNKNOWN, Seq2Seq, Seq2SeqConfig
+from service.tasks.subwords import Subwords
+from training.data import pairs
+from training.data.pairs import BadTexts, Lines, Pairs
+from training.fitting import Fitted, Loss, fit
+from training.options import SEQ2SEQ, Options
+
+#: Rows that are validated together: each is as many logits as its tokens times the vocabulary.
+VALIDATED = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What `glassline train seq2seq` can be told; recorded in the manifest.
+
+    Attributes:
+        data: `dates`, `multi30k` (a folder, `source` and `target` are its languages) or `files`.
+        lines: of the training part of `dates`.
+        vocabulary: subwords of source and target together, the four special ones counted.
+        max_length: tokens of a source, and of a target; longer pairs are not trained on.
+        label_smoothing: share of probability that a right token leaves to all others, [0, 1)
+            (Szegedy et al. 2016, arXiv:1512.00567, sec. 7).
+        scheduled_sampling: see `Taught`; 0 = teacher forcing throughout.
+        data_seed: of the dates.
+    """
+
+    data: Literal["dates", "multi30k", "files"] = "dates"
+    folder: str = ""
+    source: str = ""
+    target: str = ""
+    lines: int = 20_000
+    cell: Literal["lstm", "gru"] = "gru"
+    attention: Literal["bahdanau", "luong"] = "luong"
+    units: int = 128
+    embedding: int = 64
+    layers: int = 1
+    vocabulary: int = 300
+    max_length: int = 64
+    label_smoothing: float = 0.1
+    scheduled_sampling: float = 0.1
+    data_seed: int = pairs.SPLIT_SEED
+    name: str = "seq2seq-dates"
+    options: Options = SEQ2SEQ
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """Pairs as tokens, PAD behind each.
+
+    Attributes:
+        source: (n, S), END last.
+        given: (n, T), BEGIN first.
+        wanted: (n, T), END last.
+        length: (n,), of the longer one of each pair.
+    """
+
+    source: Tensor
+    given: Tensor
+    wanted: Tensor
+    length: NDArray[np.intp]
+
+
+class Taught(nn.Module):
+    """A network that is given the right tokens, and more and more of its own while it trains.
+
+    Args:
+        network: that is trained.
+        share: of its own tokens in the last update; it grows evenly from 0 (Bengio et al. 2015,
+            arXiv:1506.03099, sec. 2.4, linear decay).
+        updates: of the whole training.
+    """
+
+    def __init__(self, network: Seq2Seq, share: float, updates: int) -> None:
+        super().__init__()
+        self.network = network
+        self.share = share
+        self.updates = updates
+        # Part of the state: a training that goes on from a checkpoint knows how far it was.
+        self.register_buffer("done", torch.zeros((), dtype=torch.int64))
+        self.done: Tensor
+
+    def forward(self, source: Tensor, given: Tensor) -> Tensor:
+        source, given = _trimmed(source), _trimmed(given)
+        if not self.training:
+            logits: Tensor = self.network(source, given)
+            return logits
+        self.done += 1
+        logits = self.network(source, given, self.share * int(self.done) / self.updates)
+        return logits
+
+
+def train(
+    config: Config, data: Pairs, subwords: Subwords, console: Console
+) -> tuple[Seq2Seq, Fitted]:
+    """Fit the network; the same seed gives the same weights on the same machine."""
+    options = config.options
+    parts = [
+        numbered(lines, subwords, config.max_length) for lines in (data.train, data.validation)
+    ]
+    torch.manual_seed(options.seed)
+    network = Seq2Seq(
+        Seq2SeqConfig(
+            len(subwords), config.cell, config.attention, config.units, config.embedding,
+            config.layers, options.dropout,
+        )
+    )  # fmt: skip
+    rows = len(parts[0].length)
+    size = {"full": rows, "mini": options.batch_size, "stochastic": 1}[options.batch_mode]
+    updates = options.epochs * -(-rows // size)
+    fitted = fit(
+        Taught(network, config.scheduled_sampling, updates),
+        loss=loss_of(0.0),
+        score=("accuracy", token_accuracy),
+        train=(parts[0].source, parts[0].given, parts[0].wanted),
+        validation=(parts[1].source, parts[1].given, parts[1].wanted),
+        options=options,
+        title=config.name,
+        console=console,
+        training_loss=loss_of(config.label_smoothing),
+        lengths=parts[0].length,
+        validated=VALIDATED,
+    )
+    return network, fitted
+
+
+def load(config: Config) -> Pairs:
+    """The texts that the configuration names.
+
+    Raises:
+        BadTexts: nothing can be learnt from them.
+    """
+    if config.data == "dates":
+        return pairs.from_dates(config.lines, config.data_seed)
+    if config.data == "multi30k":
+        return pairs.from_multi30k(Path(config.folder), config.source, config.target)
+    return pairs.from_files(Path(config.source), Path(config.target))
+
+
+def vocabulary_of(lines: Lines, size: int) -> bytes:
+    """A vocabulary of subwords of both languages, as sentencepiece writes it.
+
+    Raises:
+        BadTexts: the texts have not as many subwords, or more characters.
+
+    Source: Kudo 2018, arXiv:1804.10959.
+    """
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.Train(
+            sentence_iterator=iter([*lines[0], *lines[1]]), model_writer=model, vocab_size=size,
+            model_type="unigram", character_coverage=1.0, num_threads=1, minloglevel=2,
+            pad_id=PAD, unk_id=UNKNOWN, bos_id=BEGIN, eos_id=END,
+        )  # fmt: skip
+    except RuntimeError as error:
+        raise BadTexts(
+            f"--vocabulary: {size} subwords cannot be made of these texts "
+            f"({str(error).splitlines()[-1].strip()}). Choose another number."
+        ) from None
+    return model.getvalue()
+
+
+def numbered(lines: Lines, subwords: Subwords, max_length: int) -> Numbered:
+    """Pairs as tokens; those with a text of more than `max_length` tokens are left out.
+
+    Raises:
+        BadTexts: none is left.
+    """
+    both = [[subwords.encode(text) for text in side] for side in lines]
+    kept = [
+        (source, target)
+        for source, target in zip(*both, strict=True)
+        if 0 < len(source) < max_length and 0 < len(target) < max_length
+    ]
+    if not kept:
+        raise BadTexts(f"--max-length: no pair has at most {max_length} tokens. Raise it.")
+    return Numbered(
+        _padded([[*source, END] for source, _ in kept]),
+        _padded([[BEGIN, *target] for _, target in kept]),
+        _padded([[*target, END] for _, target in kept]),
+        np.array([max(len(source), len(target)) for source, target in kept]),
+    )
+
+
+def loss_of(smoothing: float) -> Loss:
+    """Cross-entropy a token, in nats."""
+
+    def loss(logits: Tensor, wanted: Tensor) -> Tensor:
+        wanted = wanted[:, : logits.shape[1]]
+        return nn.functional.cross_entropy(
+            logits.flatten(0, 1), wanted.flatten(), ignore_index=PAD, label_smoothing=smoothing
+        )
+
+    return loss
+
+
+def token_accuracy(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Share of tokens that are right, the right ones before them given."""
+    wanted = wanted[:, : logits.shape[1]]
+    right = (logits.argmax(dim=2) == wanted) & (wanted != PAD)
+    return right.sum() / (wanted != PAD).sum()
+
+
+def _padded(rows: list[list[int]]) -> Tensor:
+    return nn.utils.rnn.pad_sequence(
+        [torch.tensor(row) for row in rows], batch_first=True, padding_value=PAD
+    )
+
+
+def _trimmed(tokens: Tensor) -> Tensor:
+    """Without the places that are padded in every row."""
+    return tokens[:, : int((tokens != PAD).sum(dim=1).max())]
