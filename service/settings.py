@@ -88,6 +88,14 @@ class Settings(BaseSettings):
     record_predictions: bool = Field(
         True, description="Whether predictions are recorded; explanations and loads always are."
     )
+    log_origin: str = Field(
+        "",
+        max_length=255,
+        description="Name of a new log, a URL without its scheme; empty = one made up at random.",
+    )
+    signing_key_file: str = Field(
+        "", description="The log's Ed25519 private key, PEM, 0600; empty = one made in the home."
+    )
     drain_s: float = Field(
         0.0, ge=0, le=600, description="Seconds of saying 'not ready' before a stop begins."
     )

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from service import metrics
+from service.audit.log_writer import LogWriter
 from service.audit.record import Record
-from service.audit.store import RecordStore
 from service.errors import GlasslineError
 
 #: Tries of one group while another process holds the database, and seconds between them.
@@ -23,11 +23,11 @@ class Committer:
     """Makes groups of records durable.
 
     Args:
-        store: where they go.
+        log: where they go.
     """
 
-    def __init__(self, store: RecordStore) -> None:
-        self._store = store
+    def __init__(self, log: LogWriter) -> None:
+        self._log = log
         self.out_of_order: str | None = None
 
     def write(self, group: Sequence[Record]) -> list[str | None]:
@@ -69,10 +69,13 @@ class Committer:
             if attempt:
                 time.sleep(PAUSE_S)
             try:
-                self._store.append(records)
+                self._log.append(records)
                 return None
             except (OperationalError, InterfaceError) as error:  # locked, full, gone
                 reason = _said(error)
+            except GlasslineError as error:  # no key to sign with, a tree that does not hold
+                reason = str(error)
+                break
         self.out_of_order = reason
         return reason
 
@@ -81,7 +84,7 @@ class Committer:
         if not isinstance(error, IntegrityError):
             return False
         with contextlib.suppress(GlasslineError):
-            return self._store.get(record.id).body == record.body
+            return self._log.store.get(record.id).body == record.body
         return False
 
 

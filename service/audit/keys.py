@@ -138,13 +138,18 @@ class SigningKey:
         return self._private.sign(message)
 
     @classmethod
-    def create(cls, path: Path, name: str) -> SigningKey:
+    def create(cls, path: Path, name: str, private: Ed25519PrivateKey | None = None) -> SigningKey:
         """Make a key and keep it in a new file that its owner alone can read.
+
+        Args:
+            path: of the file.
+            name: the log's origin, or the witness's name.
+            private: a key that was made already.
 
         Raises:
             KeyRefused: there is a file already, or it cannot be written.
         """
-        private = Ed25519PrivateKey.generate()
+        private = private or Ed25519PrivateKey.generate()
         key = cls(name, private)
         pem = private.private_bytes(
             serialization.Encoding.PEM,

@@ -24,6 +24,7 @@ from service import __version__
 from service.audit.arrays import described, described_part, encode_array
 from service.audit.canonical import Part, canonical_part
 from service.audit.channel import RecordChannel
+from service.audit.log_writer import LogWriter
 from service.audit.record import Payload, build, new_id, timestamp
 from service.audit.sequencer import socket_path
 from service.audit.store import RecordStore, StoredRecord
@@ -319,7 +320,7 @@ def open_records(settings: Settings, *, starts: bool = True) -> tuple[RecordStor
             "Choose a shorter GLASSLINE_HOME.",
             path,
         )
-        return store, RecordWriter(store)
+        return store, RecordWriter(LogWriter.of(settings))
     return store, RecordChannel(path, settings.environment(), starts=starts)
 
 

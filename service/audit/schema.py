@@ -1,6 +1,12 @@
-"""Tables of the record store; portable SQL, for SQLite and PostgreSQL alike."""
+"""Tables of the record store; portable SQL, for SQLite and PostgreSQL alike.
+
+They are made by the steps in `service/migrations/versions`, of which this is the sum;
+`tests/audit/test_migration.py` holds the two together.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -12,22 +18,25 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
+    Text,
 )
 
-#: Raised with every change below; a store written by a newer one is refused.
-SCHEMA_VERSION = 1
+#: The last step in `service/migrations/versions`; a store with a later one is refused.
+REVISION: Final = "0002"
 
 metadata = MetaData()
 
+#: For programs from before there were migrations, so that they refuse this store.
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
 
 #: One row an event; `body` is the record itself, canonical JSON, and all else is an index on it.
 records = Table(
     "records",
     metadata,
-    # SQLite numbers rows by itself only for INTEGER keys.
+    #: its place in the log, counted from 1 and without gaps: the leaf's index and one
     Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("id", String(36), nullable=False, unique=True),
     Column("kind", String(32), nullable=False),
@@ -41,6 +50,10 @@ records = Table(
     Column("parent_id", String(36)),
     Column("body", LargeBinary, nullable=False),
     Column("sha256", String(64), nullable=False),
+    #: of the record's in-toto statement in its DSSE envelope, which follows from the body
+    Column("signature", LargeBinary),
+    #: which key of the log's key set made it, counted from 0
+    Column("key_number", SmallInteger),
     Index("records_by_model", "model", "version", "sequence"),
 )
 # Every index is a page more in each commit, and commits are what a caller waits for: ids are
@@ -64,4 +77,35 @@ payloads = Table(
     Column("commitment", String(64), nullable=False),
     Column("content", LargeBinary),
     Column("erased_at", DateTime(timezone=True)),
+)
+
+#: One row: how far the log has come. Whoever appends holds it.
+log = Table(
+    "log",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    #: the newest checkpoint, signed
+    Column("note", Text, nullable=False),
+    #: the log's key set, public keys only
+    Column("key_set", Text, nullable=False),
+)
+
+#: The Merkle tree's nodes in pieces (C2SP tlog-tiles): up to 256 of a level, 32 bytes each.
+tiles = Table(
+    "tiles",
+    metadata,
+    Column("level", SmallInteger, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("nodes", LargeBinary, nullable=False),
+)
+
+#: Checkpoints that somebody else vouches for: witnesses, a time-stamp authority.
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+    #: RFC 3161 TimeStampResp, DER
+    Column("timestamp_token", LargeBinary),
 )

@@ -26,8 +26,8 @@ from service import metrics
 from service import settings as configuration
 from service.audit import frames
 from service.audit.committer import Committer, not_recorded
+from service.audit.log_writer import LogWriter
 from service.audit.record import Record
-from service.audit.store import RecordStore
 from service.errors import GlasslineError
 from service.logs import configure_logging
 from service.settings import Settings
@@ -160,7 +160,7 @@ def main() -> int:
         except BlockingIOError:
             return 0
         try:
-            store = RecordStore(settings.database)
+            log = LogWriter.of(settings)
         except GlasslineError as error:
             _log.error("%s", error)
             return 1
@@ -168,10 +168,10 @@ def main() -> int:
         gc.freeze()
 
         async def run() -> None:
-            await Sequencer(Committer(store)).serve(path)
+            await Sequencer(Committer(log)).serve(path)
 
         uvloop.run(run())
-        store.close()
+        log.store.close()
     return 0
 
 

@@ -1,36 +1,34 @@
-"""The record store: a database that is read here and written by `writer.py` alone."""
+"""The record store: a database that is read here and written by `log_writer.py` alone."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import (
-    Connection,
-    Dialect,
-    Engine,
-    Select,
-    Table,
-    create_engine,
-    event,
-    insert,
-    select,
-)
+from sqlalchemy import Connection, Engine, Select, create_engine, event, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from service.audit.record import Record
-from service.audit.schema import SCHEMA_VERSION, metadata, payloads, records, schema_version
+from service.audit.migration import migrate
+from service.audit.schema import payloads, records
 from service.audit.turnstile import Turnstile
 from service.errors import Conflict, StoreError, Unavailable, UnknownRecord
 
 #: Milliseconds that SQLite waits for another process's commit; the writer tries more than once.
 BUSY_MS = 3_000
+#: What a connection to PostgreSQL is opened with. Whatever the server's own setting, a commit
+#: returns once it is on disk; and a writer does not wait for ever for another.
+_POSTGRESQL: Final = {
+    "connect_timeout": 3,
+    "application_name": "glassline",
+    "options": f"-c synchronous_commit=on -c lock_timeout={BUSY_MS}",
+}
 #: Ids as `record.new_id` makes them. Anything else names no record, and databases differ in
 #: what they say of a NUL or a lone surrogate, so it is not sent to them.
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -62,9 +60,7 @@ class RecordStore:
         try:
             self._engine = _engine(url)
             self._turnstile = _turnstile(self._engine)
-            _create(self._engine)
-            self._records = _Insert(records, self._engine.dialect)
-            self._payloads = _Insert(payloads, self._engine.dialect)
+            migrate(self._engine)
         except (ArgumentError, ImportError) as error:
             # Neither the URL nor the reason may show a password: only the driver's name is told.
             raise StoreError(
@@ -111,21 +107,21 @@ class RecordStore:
         salt, commitment, content = row
         if content is None:
             raise Conflict(f"record {record_id}: payload '{name}' was erased.")
-        return _committed(f"record {record_id}: payload '{name}'", salt, commitment, content)
+        return committed(f"record {record_id}: payload '{name}'", salt, commitment, content)
 
-    def append(self, group: Sequence[Record]) -> None:
-        """Write records in one transaction; durable when this returns. For the writer only."""
-        rows = [self._records.parameters(record.row()) for record in group]
-        inputs = [
-            self._payloads.parameters(row) for record in group for row in record.payload_rows()
-        ]
+    @property
+    def engine(self) -> Engine:
+        """Its database, for the one who writes."""
+        return self._engine
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction of the only one who writes meanwhile; durable when the block ends."""
         with self._engine.begin() as connection:
             if self._turnstile:
                 with self._turnstile.turn():
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
-            connection.exec_driver_sql(self._records.statement, rows)
-            if inputs:
-                connection.exec_driver_sql(self._payloads.statement, inputs)
+            yield connection
 
     def rows(self, query: Select[Any]) -> list[Any]:
         """All rows of a query.
@@ -150,30 +146,6 @@ class RecordStore:
             self._turnstile = None
 
 
-class _Insert:
-    """The statement that inserts rows of a table, compiled once.
-
-    SQLAlchemy takes longer to find a compiled statement again than SQLite takes to run it.
-    """
-
-    def __init__(self, table: Table, dialect: Dialect) -> None:
-        columns = [c for c in table.columns if c.name != "sequence"]
-        compiled = insert(table).values({c.name: None for c in columns}).compile(dialect=dialect)
-        self.statement = str(compiled)
-        self._positional: list[str] | None = compiled.positiontup
-        self._processors = {
-            c.name: processor
-            for c in columns
-            if (processor := c.type.dialect_impl(dialect).bind_processor(dialect))
-        }
-
-    def parameters(self, row: dict[str, Any]) -> Any:
-        """A row as the driver takes it."""
-        for name, process in self._processors.items():
-            row[name] = process(row[name])
-        return tuple([row[n] for n in self._positional]) if self._positional else row
-
-
 def _check_id(record_id: str) -> None:
     if not _ID.fullmatch(record_id):
         shown = record_id[:80].encode("ascii", "backslashreplace").decode()
@@ -182,7 +154,7 @@ def _check_id(record_id: str) -> None:
         )
 
 
-def _committed(where: str, salt: bytes, commitment: str, content: bytes) -> bytes:
+def committed(where: str, salt: bytes, commitment: str, content: bytes) -> bytes:
     """The payload as it was before compression, if it is what the record committed to."""
     try:
         plain = zlib.decompress(content)
@@ -194,7 +166,10 @@ def _committed(where: str, salt: bytes, commitment: str, content: bytes) -> byte
 
 
 def _engine(url: str) -> Engine:
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if url.startswith("postgresql"):
+        engine = create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL)
+    else:
+        engine = create_engine(url)
     if engine.dialect.name == "sqlite":
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -217,23 +192,3 @@ def _configure_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
-
-
-def _create(engine: Engine) -> None:
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
-            # Workers start together: the first to take the write lock makes the tables.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        metadata.create_all(connection)
-        _check_version(connection)
-
-
-def _check_version(connection: Connection) -> None:
-    found = connection.execute(select(schema_version.c.version)).scalar()
-    if found is None:
-        connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
-    elif found > SCHEMA_VERSION:
-        raise StoreError(
-            f"record store: has schema {found}, this Glassline knows {SCHEMA_VERSION}. "
-            "Install the Glassline that wrote it, or a newer one."
-        )

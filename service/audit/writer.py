@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from service import metrics
 from service.audit.committer import Committer, not_recorded
+from service.audit.log_writer import LogWriter
 from service.audit.record import Record
-from service.audit.store import RecordStore
 from service.errors import Overloaded, Unavailable
 
 _log = logging.getLogger("glassline.records")
@@ -31,13 +31,13 @@ class RecordWriter:
     """Writes records durably, many in one commit.
 
     Args:
-        store: where they go.
+        log: where they go.
         max_pending: records that may wait; one more is refused.
         max_group: most records in one transaction.
     """
 
-    def __init__(self, store: RecordStore, max_pending: int = 8192, max_group: int = 512) -> None:
-        self._committer = Committer(store)
+    def __init__(self, log: LogWriter, max_pending: int = 8192, max_group: int = 512) -> None:
+        self._committer = Committer(log)
         self._max_pending = max_pending
         self._max_group = max_group
         self._waiting: list[_Entry] = []

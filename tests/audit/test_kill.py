@@ -16,10 +16,11 @@ WRITER = """
 import sys
 from datetime import UTC, datetime
 from service.audit.record import Payload, build, new_id
-from service.audit.store import RecordStore
+from service.audit.log_writer import LogWriter
 from service.audit.writer import RecordWriter
+from service.settings import Settings
 
-writer = RecordWriter(RecordStore(sys.argv[1]))
+writer = RecordWriter(LogWriter.of(Settings(home=sys.argv[1])))
 while True:
     group = [
         build("prediction", new_id(), datetime.now(UTC), {"n": n}, {},
@@ -38,7 +39,10 @@ def test_no_acknowledged_record_is_lost(tmp_path: Path) -> None:
     acknowledged: list[str] = []
     for round_ in range(5):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, url], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, str(tmp_path)],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert writer.stdout
         for _ in range(30 + 17 * round_):

@@ -13,9 +13,11 @@ import pytest
 import rfc8785
 from sqlalchemy import create_engine, text
 
+from service.audit.log_writer import LogWriter
 from service.audit.record import Payload, Record, build, new_id, timestamp
 from service.audit.store import RecordStore
 from service.errors import Conflict, StoreError, Unavailable, UnknownRecord
+from tests.audit.logs import a_log
 
 
 @pytest.fixture
@@ -24,10 +26,15 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[RecordStore]:
-    opened = RecordStore(f"sqlite:///{path}")
+def log(path: Path) -> Iterator[LogWriter]:
+    opened = a_log(path)
     yield opened
-    opened.close()
+    opened.store.close()
+
+
+@pytest.fixture
+def store(log: LogWriter) -> RecordStore:
+    return log.store
 
 
 def a_record(number: int = 0, *payloads: Payload) -> Record:
@@ -35,9 +42,11 @@ def a_record(number: int = 0, *payloads: Payload) -> Record:
     return build("prediction", new_id(), datetime.now(UTC), content, {"model": "m"}, payloads)
 
 
-def test_a_record_comes_back_as_canonical_bytes_with_their_digest(store: RecordStore) -> None:
+def test_a_record_comes_back_as_canonical_bytes_with_their_digest(
+    log: LogWriter, store: RecordStore
+) -> None:
     record = a_record(7)
-    store.append([record])
+    log.append([record])
     got = store.get(record.id)
     assert got.body == record.body
     assert rfc8785.dumps(json.loads(got.body)) == got.body
@@ -45,9 +54,9 @@ def test_a_record_comes_back_as_canonical_bytes_with_their_digest(store: RecordS
     assert (got.sequence, got.kind) == (1, "prediction")
 
 
-def test_sequence_numbers_follow_the_order_of_writing(store: RecordStore) -> None:
+def test_sequence_numbers_follow_the_order_of_writing(log: LogWriter, store: RecordStore) -> None:
     group = [a_record(n) for n in range(5)]
-    store.append(group)
+    log.append(group)
     assert [store.get(r.id).sequence for r in group] == [1, 2, 3, 4, 5]
 
 
@@ -73,10 +82,10 @@ def test_an_unknown_id_is_unknown_whatever_it_is(store: RecordStore, record_id: 
         store.payload(record_id, "image")
 
 
-def test_payloads_are_apart_and_salted(store: RecordStore) -> None:
+def test_payloads_are_apart_and_salted(log: LogWriter, store: RecordStore) -> None:
     one, two = Payload("image", "application/x-npy", b"same"), Payload("x", "text/plain", b"same")
     record = a_record(0, one, two)
-    store.append([record])
+    log.append([record])
     assert store.payload(record.id, "image") == b"same"
     # Equal contents do not show as equal commitments: the salt hides them.
     assert one.commitment != two.commitment
@@ -86,11 +95,11 @@ def test_payloads_are_apart_and_salted(store: RecordStore) -> None:
 
 
 def test_a_changed_payload_is_noticed_and_an_erased_one_says_so(
-    store: RecordStore, path: Path
+    log: LogWriter, store: RecordStore, path: Path
 ) -> None:
     record = a_record(0, Payload("image", "application/x-npy", b"pixels"))
     other = a_record(0, Payload("image", "application/x-npy", b"others"))
-    store.append([record, other])
+    log.append([record, other])
     with sqlite3.connect(path) as database:
         database.execute(
             "UPDATE payloads SET content = (SELECT content FROM payloads WHERE record_id = ?) "
@@ -109,12 +118,12 @@ def test_a_changed_payload_is_noticed_and_an_erased_one_says_so(
     database.close()
 
 
-def test_a_group_is_written_whole_or_not_at_all(store: RecordStore) -> None:
+def test_a_group_is_written_whole_or_not_at_all(log: LogWriter, store: RecordStore) -> None:
     first = a_record(1)
-    store.append([first])
+    log.append([first])
     fresh = a_record(2)
     with pytest.raises(Exception, match="UNIQUE"):
-        store.append([fresh, first])
+        log.append([fresh, first])
     with pytest.raises(UnknownRecord):
         store.get(fresh.id)
 
@@ -123,14 +132,14 @@ def test_a_group_is_written_whole_or_not_at_all(store: RecordStore) -> None:
 def test_a_newer_schema_is_refused(path: Path) -> None:
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
-        connection.execute(text("UPDATE schema_version SET version = 99"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    with pytest.raises(StoreError, match="schema 99"):
+    with pytest.raises(StoreError, match="schema 9999"):
         RecordStore(f"sqlite:///{path}")
 
 
 def test_sqlite_is_durable_and_lets_readers_in(store: RecordStore) -> None:
-    with store._engine.connect() as connection:  # what the store's own connections are set to
+    with store.engine.connect() as connection:  # what the store's own connections are set to
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
@@ -159,11 +168,11 @@ def test_a_folder_or_file_that_cannot_be_a_database_is_unavailable(tmp_path: Pat
         RecordStore(f"sqlite:///{file}/below/records.db")
 
 
-def test_times_are_utc_whatever_clock_they_were_read_on(store: RecordStore, path: Path) -> None:
+def test_times_are_utc_whatever_clock_they_were_read_on(log: LogWriter, path: Path) -> None:
     moment = datetime(2026, 1, 1, 2, 30, 0, 7, tzinfo=timezone(timedelta(hours=5)))
     assert timestamp(moment) == "2025-12-31T21:30:00.000007Z"
     assert timestamp(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000000Z"
-    store.append([build("prediction", new_id(), moment, {}, {})])
+    log.append([build("prediction", new_id(), moment, {}, {})])
     with sqlite3.connect(path) as database:
         (stored,) = database.execute("SELECT created_at FROM records").fetchone()
     database.close()

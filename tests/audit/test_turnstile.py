@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from service.audit.record import build, new_id
-from service.audit.store import RecordStore
 from service.audit.turnstile import Turnstile
+from tests.audit.logs import a_log
 from tests.running_server import REPOSITORY
 
 HOLDER = """
 import sys, time
 from pathlib import Path
 from service.audit.turnstile import Turnstile
+from tests.audit.logs import a_log
 with Turnstile(Path(sys.argv[1]), 10).turn():
     print("held", flush=True)
     time.sleep(60)
@@ -74,12 +75,12 @@ def test_records_are_written_although_another_process_is_stopped_at_the_turnstil
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.audit.store.BUSY_MS", 100)
-    store = RecordStore(f"sqlite:///{path.with_name('records.db')}")
+    log = a_log(path.with_name("records.db"))
     process = holder(path)
     process.send_signal(signal.SIGSTOP)
     record = build("prediction", new_id(), datetime.now(UTC), {}, {})
-    store.append([record])
-    assert store.get(record.id).body == record.body
+    log.append([record])
+    assert log.store.get(record.id).body == record.body
     process.kill()
     process.communicate()
-    store.close()
+    log.store.close()

@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from service.audit.log_writer import LogWriter
 from service.audit.record import Payload, Record, build, new_id
 from service.audit.store import RecordStore
 from service.audit.writer import RecordWriter
 from service.errors import Overloaded, Unavailable, UnknownRecord
+from tests.audit.logs import a_log
 from tests.running_server import REPOSITORY
 
 
@@ -30,25 +32,30 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordStore]:
-    """A store that gives up on a locked database after 50 ms instead of seconds."""
+def log(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogWriter]:
+    """A log that gives up on a locked database after 50 ms instead of seconds."""
     monkeypatch.setattr("service.audit.store.BUSY_MS", 50)
-    opened = RecordStore(f"sqlite:///{path}")
+    opened = a_log(path)
+    yield opened
+    opened.store.close()
+
+
+@pytest.fixture
+def store(log: LogWriter) -> RecordStore:
+    return log.store
+
+
+@pytest.fixture
+def writer(log: LogWriter) -> Iterator[RecordWriter]:
+    opened = RecordWriter(log)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def writer(store: RecordStore) -> Iterator[RecordWriter]:
-    opened = RecordWriter(store)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def lock(path: Path, store: RecordStore) -> Iterator[sqlite3.Connection]:
+def lock(path: Path, log: LogWriter) -> Iterator[sqlite3.Connection]:
     """Another connection that holds the database until it is rolled back."""
-    assert store is not None
+    assert log is not None
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     yield connection
@@ -130,18 +137,18 @@ def test_a_record_that_cannot_be_stored_fails_alone(
 
 
 def test_a_record_that_stands_already_is_acknowledged(
-    writer: RecordWriter, store: RecordStore, path: Path
+    writer: RecordWriter, log: LogWriter, path: Path
 ) -> None:
     record = a_record()
-    store.append([record])  # as if a commit had succeeded and its answer was lost
+    log.append([record])  # as if a commit had succeeded and its answer was lost
     writer.append(record).result(timeout=10)
     assert count(path) == 1
 
 
 def test_a_locked_database_is_said_to_all_who_wait_and_leaves_nothing(
-    store: RecordStore, lock: sqlite3.Connection, path: Path
+    log: LogWriter, lock: sqlite3.Connection, path: Path
 ) -> None:
-    writer = RecordWriter(store, max_group=20)
+    writer = RecordWriter(log, max_group=20)
     start = time.monotonic()
     futures = [writer.append(a_record(n)) for n in range(2000)]  # a hundred groups
     for done in futures:
@@ -165,13 +172,11 @@ def test_a_short_lock_is_waited_for(
     assert count(path) == 1
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(path: Path) -> None:
-    store = RecordStore(f"sqlite:///{path}")
-    writer = RecordWriter(store)
+def test_a_full_disk_is_said_and_leaves_nothing(writer: RecordWriter, store: RecordStore) -> None:
     writer.append(a_record()).result(timeout=10)
     # SQLite's own limit stands for the disk's: the same error from the same place.
-    event.listen(store._engine, "connect", lambda c, _: c.execute("PRAGMA max_page_count = 20"))
-    store._engine.dispose()
+    event.listen(store.engine, "connect", lambda c, _: c.execute("PRAGMA max_page_count = 30"))
+    store.engine.dispose()
     large = Payload("image", "application/x-npy", bytes(range(256)) * 2000)
     big = build("prediction", new_id(), datetime.now(UTC), {"x": "y" * 200_000}, {}, (large,))
     with pytest.raises(Unavailable, match="disk is full"):
@@ -181,12 +186,10 @@ def test_a_full_disk_is_said_and_leaves_nothing(path: Path) -> None:
     small = a_record()
     writer.append(small).result(timeout=10)
     assert store.get(small.id).sequence == 2
-    writer.close()
-    store.close()
 
 
-def test_a_full_queue_is_refused(store: RecordStore, lock: sqlite3.Connection, path: Path) -> None:
-    writer = RecordWriter(store, max_pending=2)
+def test_a_full_queue_is_refused(log: LogWriter, lock: sqlite3.Connection, path: Path) -> None:
+    writer = RecordWriter(log, max_pending=2)
     accepted = [writer.append(a_record())]
     time.sleep(0.02)  # that one is with the writing thread, which waits for the lock
     accepted += [writer.append(a_record()), writer.append(a_record())]
@@ -200,9 +203,9 @@ def test_a_full_queue_is_refused(store: RecordStore, lock: sqlite3.Connection, p
 
 
 def test_closing_writes_what_waits_and_lets_nothing_in(
-    store: RecordStore, lock: sqlite3.Connection, path: Path
+    log: LogWriter, lock: sqlite3.Connection, path: Path
 ) -> None:
-    writer = RecordWriter(store)
+    writer = RecordWriter(log)
     futures = [writer.append(a_record(n)) for n in range(1300)]
     lock.execute("ROLLBACK")
     writer.close()
@@ -213,7 +216,7 @@ def test_closing_writes_what_waits_and_lets_nothing_in(
     writer.close()  # again: nothing to do
 
 
-def test_closing_under_load_leaves_nobody_waiting(store: RecordStore, path: Path) -> None:
+def test_closing_under_load_leaves_nobody_waiting(log: LogWriter, path: Path) -> None:
     accepted: list[Future[None]] = []
 
     def keep_appending(writer: RecordWriter) -> None:
@@ -224,7 +227,7 @@ def test_closing_under_load_leaves_nobody_waiting(store: RecordStore, path: Path
             return
 
     for _ in range(30):
-        writer = RecordWriter(store)
+        writer = RecordWriter(log)
         load = threading.Thread(target=keep_appending, args=(writer,))
         load.start()
         time.sleep(0.002)
@@ -238,10 +241,11 @@ PROCESS = """
 import sys
 from datetime import UTC, datetime
 from service.audit.record import build, new_id
-from service.audit.store import RecordStore
+from service.audit.log_writer import LogWriter
 from service.audit.writer import RecordWriter
+from service.settings import Settings
 
-writer = RecordWriter(RecordStore(sys.argv[1]))
+writer = RecordWriter(LogWriter.of(Settings(home=sys.argv[1])))
 for _ in range(20):
     group = [build("prediction", new_id(), datetime.now(UTC), {}, {"caller": sys.argv[2]})
              for _ in range(25)]
@@ -253,9 +257,7 @@ writer.close()
 
 def test_several_processes_create_and_write_one_file(path: Path) -> None:
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, f"sqlite:///{path}", str(n)], cwd=REPOSITORY
-        )
+        subprocess.Popen([sys.executable, "-c", PROCESS, str(path.parent), str(n)], cwd=REPOSITORY)
         for n in range(3)
     ]
     assert [process.wait(timeout=50) for process in processes] == [0, 0, 0]

@@ -29,6 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from service.audit.arrays import described, encode_array
 from service.audit.canonical import canonical
+from service.audit.keyholder import Keyholder
+from service.audit.log_writer import LogWriter
 from service.audit.record import Payload, Record, build, new_id, timestamp
 from service.audit.store import RecordStore
 from service.audit.writer import RecordWriter
@@ -103,6 +105,12 @@ def building() -> dict[str, float]:
     }
 
 
+def a_log(url: str) -> LogWriter:
+    """The log in this SQLite file, its key beside it."""
+    folder = Path(url.removeprefix("sqlite:///")).with_suffix(".keys")
+    return LogWriter(RecordStore(url), Keyholder(folder, environment={}), "bench.example/log")
+
+
 async def load(writer: RecordWriter, until: float) -> list[float]:
     """Seconds of each append, from CONCURRENCY callers who each wait for an answer."""
     waits: list[float] = []
@@ -120,19 +128,19 @@ async def load(writer: RecordWriter, until: float) -> list[float]:
 
 def work(url: str, start: float, seconds: float) -> None:
     """One writing process: prints how long each append took."""
-    store = RecordStore(url)
-    writer = RecordWriter(store)
+    log = a_log(url)
+    writer = RecordWriter(log)
     time.sleep(max(0.0, start - time.time()))
     waits = asyncio.run(load(writer, start + seconds))
     writer.close()
-    store.close()
+    log.store.close()
     sys.stdout.write(json.dumps(waits))
 
 
 def ours(processes: int, seconds: float, folder: str) -> dict[str, float]:
     """Records a second, and milliseconds until an answer, with so many writing processes."""
     url = f"sqlite:///{folder}/ours-{processes}.db"
-    RecordStore(url).close()
+    a_log(url).store.close()
     arguments = [sys.executable, __file__, "--work", url, str(time.time() + 3), str(seconds)]
     running = [
         subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(processes)

@@ -1,0 +1,1 @@
+"""The steps, oldest first; none is ever changed once it was released."""
