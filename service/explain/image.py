@@ -241,14 +241,19 @@ class _Settled:
 
     def __call__(self, scores: NDArray[np.floating[Any]]) -> bool:
         """Whether these scores are enough."""
-        done, total = len(scores), self._config.num_samples
-        if done < self._first or done >= total:
+        if not self._first <= len(scores) < self._config.num_samples:
             return False
-        shown, proximities = self._shown[:done], self._proximities[:done]
-        self._confidence = min(
-            stopping.confidence(shown, scores[:, label], proximities, total, self._top)
-            for label in _labels(scores, self._config)
-        )
+        with one_blas_thread():
+            self._confidence = min(
+                stopping.confidence(
+                    self._shown,
+                    scores[:, label],
+                    self._proximities,
+                    self._config.num_features,
+                    self._top,
+                )
+                for label in _labels(scores, self._config)
+            )
         return self._confidence >= self._config.stop_confidence
 
     def reason(self, used: int) -> str:
