@@ -161,27 +161,32 @@ class TableNetwork(nn.Module):
 
 
 class Sigmoid(nn.Module):
-    """One logit (n, 1), that of the second class, as probabilities of both: (n, 2)."""
+    """One logit (n, 1), that of the second class, as probabilities of both: (n, 2).
 
-    def __init__(self, network: nn.Module) -> None:
+    Logits are divided by `temperature`, see `models.blocks.Tempered`.
+    """
+
+    def __init__(self, network: nn.Module, temperature: float = 1.0) -> None:
         super().__init__()
         self.network = network
+        self.temperature = temperature
 
     def forward(self, row: Tensor) -> Tensor:
-        logit = self.network(row)
+        logit = self.network(row) / self.temperature
         # Each by its own sigmoid: 1 - p would lose the small one's digits.
         return torch.cat([torch.sigmoid(-logit), torch.sigmoid(logit)], dim=1)
 
 
 class Softmax(nn.Module):
-    """Logits (n, classes) as probabilities (n, classes)."""
+    """Logits (n, classes) as probabilities (n, classes); divided as those of `Sigmoid`."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, temperature: float = 1.0) -> None:
         super().__init__()
         self.network = network
+        self.temperature = temperature
 
     def forward(self, row: Tensor) -> Tensor:
-        return torch.softmax(self.network(row), dim=-1)
+        return torch.softmax(self.network(row) / self.temperature, dim=-1)
 
 
 class Values(nn.Module):

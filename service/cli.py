@@ -214,6 +214,33 @@ def models_list() -> None:
     out.print(table)
 
 
+@models_app.command("page")
+def models_page(
+    model: Annotated[str, typer.Argument(help="NAME, or NAME@VERSION; of a name the newest.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write: .html, or .png (figures alone)."),
+    ] = None,
+) -> None:
+    """Write what was measured when a model was released, as a page to read.
+
+    Accuracy with its interval, class by class, calibration, and the worst mistakes explained.
+
+    [dim]glassline models page lenet-digits -o lenet.html[/dim]
+    """
+    from service.model_page import model_page
+    from service.store import ModelStore
+
+    name, _, version = model.partition("@")
+    stored = ModelStore(configuration.load().root).get(name, version or None)
+    output = output or Path(f"{name}-{stored.manifest.version}.html")
+    media_type = _MEDIA_TYPES.get(output.suffix.lower())
+    if media_type not in ("text/html", "image/png"):
+        _fail(f"{output}: wanted a name that ends in .html or .png.")
+    output.write_bytes(model_page(stored, media_type))
+    out.print(f"wrote {output}", soft_wrap=True)
+
+
 @models_app.command("alias")
 def models_alias(
     name: Annotated[str, typer.Argument(help="Model name.")],

@@ -22,7 +22,7 @@ Datatype = Literal[
 #: Kinds of answer; `service/tasks/` has one file each.
 Task = Literal["classify", "regress"]
 #: What a graph computes in.
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "int8"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 #: BentoML tags allow exactly this, and so do URLs without escaping.
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -139,12 +139,35 @@ class Randomisation(_Part):
     passed: bool
 
 
+class Compression(_Part):
+    """What a graph in a smaller precision costs and gains beside the same network's in FP32.
+
+    Bytes are those of the files. Rows a second are measured one after the other on one thread of
+    one processor, in batches of `batch`. `score` is the metric of that name of each on the same
+    test rows.
+    """
+
+    metric: str
+    score: float
+    fp32_score: float
+    bytes: int = Field(gt=0)
+    fp32_bytes: int = Field(gt=0)
+    batch: int = Field(gt=0)
+    rows_per_second: float = Field(gt=0)
+    fp32_rows_per_second: float = Field(gt=0)
+
+
 #: What an output shows besides the answer, in the input's own terms.
 Evidence = Literal["reconstruction-error", "attention"]
 
 #: Fields that came later, by their defaults: not written where they hold these, so that
 #: manifests older than a field keep their digests.
-_LATER: dict[str, JsonValue] = {"precision": "fp32", "evidence": {}, "randomisation": None}
+_LATER: dict[str, JsonValue] = {
+    "precision": "fp32",
+    "evidence": {},
+    "randomisation": None,
+    "compression": None,
+}
 
 
 class Manifest(_Part):
@@ -171,6 +194,7 @@ class Manifest(_Part):
     #: outputs that are evidence for the answer, by name
     evidence: dict[str, Evidence] = Field(default_factory=dict)
     randomisation: Randomisation | None = None
+    compression: Compression | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     parity: Parity
     provenance: Provenance

@@ -28,6 +28,19 @@ Figures = Callable[[Mapping[str, NDArray[Any]], NDArray[Any]], dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Rows by graph input, and what is true of them; as `Candidate.rows` and `Candidate.truth`."""
+
+    rows: Rows | Sequence[Rows]
+    truth: NDArray[Any]
+
+    @property
+    def blocks(self) -> tuple[Rows, ...]:
+        """The rows, a mapping for each length."""
+        return (self.rows,) if isinstance(self.rows, Mapping) else tuple(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A trained network that asks to be released.
 
@@ -56,6 +69,11 @@ class Candidate:
         measured: names in the manifest's metrics: of the rate that is right, in [0, 1] (classify
             alone), and of the number of rows scored.
         figures: further metrics, over the rows whose truth is known.
+        validation: rows that the network was not fitted to. A classifier's probabilities are
+            calibrated on them by a temperature, inside the graph; none = left as they are.
+        calibration: training rows that `int8` takes the ranges of its values from.
+        shown: what a person reads of each row, in the order of `truth`; the text of a text.
+        mistakes: rows that the evaluation page explains, the worst ones.
     """
 
     name: str
@@ -79,6 +97,10 @@ class Candidate:
     sanity: tuple[int, int] = (8, 500)
     measured: tuple[str, str] = ("accuracy", "test_rows")
     figures: Figures | None = None
+    validation: Held | None = None
+    calibration: Rows | None = None
+    shown: Sequence[str] = ()
+    mistakes: int = 10
 
     def __post_init__(self) -> None:
         """Refuse, before a long export, what cannot be released.

@@ -32,6 +32,7 @@ def card_of(manifest: Manifest, summary: str) -> str:
         f"- exported graph against trained network, {parity.rows} rows: largest difference of a "
         f"{kind} {parity.max_abs_difference:.3g} (allowed {parity.tolerance:.3g}){flips}",
         *_sanity(manifest),
+        *_compression(manifest),
         "",
         "## Input and answer",
         *_inputs(manifest),
@@ -55,6 +56,20 @@ def _sanity(manifest: Manifest) -> list[str]:
     return [
         f"- explanations {said}: with random weights in its place, those of {found.inputs} inputs "
         f"have a rank correlation of {found.similarity:.2f} with these (1 = the same, 0.5 allowed)"
+    ]
+
+
+def _compression(manifest: Manifest) -> list[str]:
+    found = manifest.compression
+    if found is None:
+        return []
+    size, speed = found.bytes / found.fp32_bytes, found.rows_per_second / found.fp32_rows_per_second
+    return [
+        f"- beside the same network in FP32: {found.metric} {found.score:.6g} beside "
+        f"{found.fp32_score:.6g}; {found.bytes} bytes beside {found.fp32_bytes}, {size:.2f} times; "
+        f"{found.rows_per_second:.0f} rows a second beside {found.fp32_rows_per_second:.0f}, "
+        f"{speed:.2f} times, in batches of {found.batch} on one thread of "
+        f"{manifest.provenance.environment.get('cpu', 'this processor')}"
     ]
 
 

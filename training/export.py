@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import nn
 from torch.jit._trace import TracerWarning
 
@@ -64,33 +63,25 @@ def export(
             name: torch.export.Dim(name, min=1, max=2**16)
             for name in {called for named in axes.values() for called in named.values()}
         }
+        shapes = tuple(
+            {axis: known[called] for axis, called in axes[name].items()} for name in rows
+        )
         program = torch.onnx.export(
             network,
             arguments,
             dynamo=True,
-            dynamic_shapes=tuple(
-                {axis: known[called] for axis, called in axes[name].items()} for name in rows
-            ),
+            # What stands around any network takes its inputs as one argument, `*inputs`.
+            dynamic_shapes=(shapes,) if _takes_any(network) else shapes,
             **common,
         )
         assert program is not None
         program.save(path, external_data=False)
 
 
-def halve(path: Path) -> None:
-    """Rewrite an ONNX file so that it computes in FP16; its inputs and outputs stay as they are.
-
-    Weights beyond FP16's range go to its nearest end: what that changes, the parity gate measures.
-    On a GPU with tensor cores this is faster, on any device the file is half as large.
-
-    Args:
-        path: a graph in FP32 with its weights inside.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="the float32 number .* will be truncated to")
-        half = convert_float_to_float16(onnx.load(path), keep_io_types=True)
-    onnx.checker.check_model(half, full_check=True)
-    onnx.save(half, path)
+def _takes_any(network: nn.Module) -> bool:
+    """Whether it is written as `forward(self, *inputs)`."""
+    taken = inspect.signature(network.forward).parameters.values()
+    return any(one.kind is one.VAR_POSITIONAL for one in taken)
 
 
 @contextmanager

@@ -14,12 +14,15 @@ import typer
 from service import settings as configuration
 from service.store import ModelStore
 from training.commands import (
+    EightBits,
+    HalfPrecision,
     IfMissing,
     app,
     check_name,
     is_there,
     one_message,
     out,
+    precision_of,
     report,
     told_patience,
 )
@@ -76,6 +79,8 @@ def mlp(
     skip_missing_target: SkipMissing = False,
     hidden: Hidden = "100",
     name: Name = "",
+    fp16: HalfPrecision = False,
+    int8: EightBits = False,
     if_missing: IfMissing = False,
     *,
     options: Callable[[], Options],
@@ -105,6 +110,7 @@ def mlp(
             data=data, target=target or None, task=task.value, drop=_listed(drop),
             categorical=_listed(categorical), skip_missing_target=skip_missing_target,
             hidden=units, name=name, options=chosen,
+            precision=precision_of(fp16, int8),
         )  # fmt: skip
         started = time.perf_counter()
         report(train_mlp.main(config, store, out), time.perf_counter() - started)

@@ -35,7 +35,12 @@ class Allowed(NamedTuple):
 
 #: FP16 has 11 significant bits, a relative error of 5e-4 in each step; over the depth of a
 #: network some of that adds up. A label flips only between classes nearly equal in probability.
-ALLOWED: dict[Precision, Allowed] = {"fp32": Allowed(1e-5, 0), "fp16": Allowed(5e-3, 0.01)}
+#: INT8 is judged by what it does to the accuracy (`compression.py`); how far it is off is measured.
+ALLOWED: dict[Precision, Allowed] = {
+    "fp32": Allowed(1e-5, 0),
+    "fp16": Allowed(5e-3, 0.01),
+    "int8": Allowed(1.0, 1.0),
+}
 #: Values of the inputs that the reference evaluator sees: it takes seconds for so many.
 REFERENCE_VALUES = 400_000
 #: The graph is traced with 2 rows and has to be right for any number.
@@ -43,6 +48,13 @@ BATCHES = (1, 3, 8, 17)
 #: Rows go through the network in batches of so many values, some eight photographs: they stay
 #: in the cache; sixty-four took three times as long.
 CACHED_VALUES = 1_250_000
+
+
+def network_answers(network: nn.Module, block: Rows) -> list[NDArray[Any]]:
+    """All outputs of a torch network for a block of rows, in its order."""
+    network = network.eval().cpu()
+    size = max(8, CACHED_VALUES // max(1, _values_a_row(block)))
+    return _in_batches(lambda rows: _network_answers(network, rows), block, cycle([size]))
 
 
 def check(candidate: Candidate, graph: Path) -> Parity:
@@ -59,19 +71,15 @@ def check(candidate: Candidate, graph: Path) -> Parity:
         ReleaseRefused: a value differs by more than is ALLOWED, more labels flip, or the graph
             does not take any number of rows; the message names the rows.
     """
-    network, session = candidate.network.eval().cpu(), _session(candidate, graph)
+    session = _session(candidate, graph)
     names = [tensor.name for tensor in candidate.outputs]
-
-    def by_network(rows: Rows) -> Answers:
-        return _network_answers(network, rows)
 
     def by_graph(rows: Rows) -> Answers:
         return [np.asarray(values) for values in session.run(names, dict(rows))]
 
     found = [_Output(candidate, at) for at in range(len(names))]
     for block in candidate.blocks:
-        size = max(8, CACHED_VALUES // max(1, _values_a_row(block)))
-        wanted = _in_batches(by_network, block, cycle([size]))
+        wanted = network_answers(candidate.network, block)
         got = _in_batches(by_graph, block, cycle(BATCHES))
         half = _half_answers(candidate, graph, block) if candidate.precision == "fp16" else None
         for at, output in enumerate(found):

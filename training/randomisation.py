@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,30 +24,16 @@ from torch import nn
 from service.errors import ExplanationError
 from service.explain.parameters import ExplainParameters
 from service.inference.session import Session
-from service.manifest import Manifest, Randomisation
+from service.manifest import Randomisation
 from service.modalities.choice import explainer_of
 from service.store import StoredModel
+from training.open_graph import OpenGraph
 
 #: Above this mean rank correlation the check fails: half of what two equal rankings have.
 SIMILAR = 0.5
 #: Seconds that the two explanations of a row may take.
 SECONDS = 120.0
 GRAPH = "random.onnx"
-
-
-@dataclass(frozen=True, slots=True)
-class _Graph:
-    """A graph that is explained without a server."""
-
-    stored: StoredModel
-    session: Session
-
-    @property
-    def manifest(self) -> Manifest:
-        return self.stored.manifest
-
-    def predict(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return self.session.run(inputs)
 
 
 def check(
@@ -76,8 +61,8 @@ def check(
     if stored.manifest.explainer is None:
         return None
     parameters = ExplainParameters(num_samples=num_samples, seed=seed)
-    trained = _Graph(stored, Session(stored))
-    with_random = _Graph(stored, _random_session(stored, network, export, seed))
+    trained = OpenGraph(stored, Session(stored))
+    with_random = OpenGraph(stored, _random_session(stored, network, export, seed))
     alike = []
     for row in range(len(next(iter(rows.values())))):
         try:

@@ -8,27 +8,27 @@ here to `service/`, nothing else does.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
-from service.inference.session import Session
-from service.manifest import Graph, Manifest, Parity, Randomisation
+from service.manifest import Compression, Graph, Manifest, Parity, Randomisation
 from service.store import ModelStore, StoredModel, sha256_of
-from service.tasks.task import task_of
-from training import parity, randomisation
-from training.candidate import Candidate, rows_of, some_rows
+from training import compression, parity, randomisation, temperature
+from training.candidate import Candidate, some_rows
 from training.card import card_of
-from training.export import export, halve
+from training.evaluation import calibration_metrics
+from training.export import export
+from training.page import evaluation_page
+from training.scoring import Answered, answered, evaluate
 
 __all__ = ["Candidate", "evaluate", "release"]
 
 GRAPH = "predict.onnx"
-#: Rows that are scored together.
-SCORED = 64
 
 
 def release(candidate: Candidate, store: ModelStore) -> StoredModel:
@@ -38,24 +38,50 @@ def release(candidate: Candidate, store: ModelStore) -> StoredModel:
         The stored model; the figures in its manifest were measured through ONNX Runtime.
 
     Raises:
-        ReleaseRefused: the exported graph is not the network; nothing was stored.
+        ReleaseRefused: the exported graph is not the network, or answers worse in fewer bits;
+            nothing was stored.
         StoreError: the store cannot take it.
     """
+    candidate, divided_by = temperature.calibrated(candidate)
     with tempfile.TemporaryDirectory(prefix="glassline-release-") as scratch:
         folder = Path(scratch)
         _export(candidate, candidate.network, folder / GRAPH)
-        if candidate.precision == "fp16":
-            halve(folder / GRAPH)
+        full = compression.copied(folder / GRAPH, "fp32.onnx")
+        compression.compress(candidate, folder / GRAPH)
         found = parity.check(candidate, folder / GRAPH)
         for file, content in candidate.assets.values():
             (folder / file).write_bytes(content)
         version = store.next_version(candidate.name)
-        draft = _manifest(candidate, version, folder, found, metrics={})
-        metrics = evaluate(StoredModel(draft, folder), candidate)
-        sane = _sanity(candidate, StoredModel(draft, folder))
-        manifest = _manifest(candidate, version, folder, found, metrics, sane)
+        draft = StoredModel(_manifest(candidate, version, folder, found), folder)
+        answers = answered(draft, candidate)
+        facts = {
+            "metrics": answers.metrics | calibration_metrics(candidate, answers, divided_by),
+            "compression": _compression(candidate, draft, full, answers),
+            "randomisation": _sanity(candidate, draft),
+        }
+        draft = StoredModel(draft.manifest.model_copy(update=facts), folder)
+        page = evaluation_page(candidate, draft, answers, divided_by)
+        for file, content in page.values():
+            (folder / file).write_bytes(content)
+        candidate = replace(candidate, assets={**candidate.assets, **page})
+        manifest = _manifest(candidate, version, folder, found, facts)
         files = (GRAPH, *(file for file, _ in candidate.assets.values()))
         return store.put(manifest, {name: folder / name for name in files})
+
+
+def _compression(
+    candidate: Candidate, draft: StoredModel, graph: Path, answers: Answered
+) -> Compression | None:
+    """What fewer bits cost and gain; nothing where the graph is in FP32."""
+    if candidate.precision == "fp32":
+        return None
+    part = Graph(file=graph.name, sha256=sha256_of(graph))
+    full = StoredModel(
+        draft.manifest.model_copy(update={"graphs": {"predict": part}}), draft.folder
+    )
+    metric, _ = compression.metric_of(candidate)
+    scores = answers.metrics[metric], evaluate(full, candidate)[metric]
+    return compression.compared(candidate, draft, full, scores)
 
 
 def _export(candidate: Candidate, network: nn.Module, path: Path) -> None:
@@ -83,75 +109,12 @@ def _sanity(candidate: Candidate, draft: StoredModel) -> Randomisation | None:
     )
 
 
-def evaluate(model: StoredModel, candidate: Candidate) -> dict[str, float]:
-    """Score the exported graph as the service would answer: session, task, answer.
-
-    Returns:
-        Over the rows whose truth is known, their number, and: classify: the rate that is right;
-        regress: mean absolute error `mae` and root mean squared error `rmse`, in the unit of the
-        values, over all of their columns, and `r2`, the mean over the columns of the share of
-        the variance that is explained. Then what `candidate.figures` adds.
-    """
-    truth = candidate.truth
-    # Comparisons with NaN are false; -1 is no label.
-    known = truth >= 0 if candidate.task == "classify" else ~np.isnan(truth).any(axis=1)
-    answers = _answers(model, candidate, known)
-    wanted, rate = truth[known], candidate.measured
-    if candidate.task == "classify":
-        named = np.array(candidate.labels, object)[wanted]
-        figures = {rate[0]: float((answers["label"] == named).mean())}
-    else:
-        figures = _errors(answers[candidate.outputs[0].name], wanted)
-    figures[rate[1]] = float(len(wanted))
-    if candidate.figures is not None:
-        figures |= candidate.figures(answers, wanted)
-    return figures
-
-
-def _answers(
-    model: StoredModel, candidate: Candidate, known: NDArray[np.bool_]
-) -> dict[str, NDArray[Any]]:
-    """What the service answers to the known rows, by name; (n, ...) in the order of the truth.
-
-    Outputs whose extents differ between blocks are left out.
-    """
-    session, task = Session(model, device="cpu"), task_of(model.manifest)
-    parts: dict[str, list[NDArray[Any]]] = {}
-    start = 0
-    for block in candidate.blocks:
-        rows = np.flatnonzero(known[start : start + rows_of(block)])
-        start += rows_of(block)
-        for some in np.split(rows, range(SCORED, len(rows), SCORED)):
-            if len(some):
-                for name, values in task.answer(session.run(some_rows(block, some))).items():
-                    parts.setdefault(name, []).append(values)
-    return {
-        name: np.concatenate(values)
-        for name, values in parts.items()
-        if len({part.shape[1:] for part in values}) == 1
-    }
-
-
-def _errors(got: NDArray[Any], wanted: NDArray[Any]) -> dict[str, float]:
-    """Errors of values (n, k)."""
-    error = got.astype(np.float64) - wanted
-    spread = np.square(wanted - wanted.mean(axis=0)).sum(axis=0)
-    # One row, or a target that never changes, has no variance to explain.
-    explained = 1 - np.square(error).sum(axis=0) / np.where(spread > 0, spread, np.inf)
-    return {
-        "mae": float(np.abs(error).mean()),
-        "rmse": float(np.sqrt(np.square(error).mean())),
-        "r2": float(explained.mean()),
-    }
-
-
 def _manifest(
     candidate: Candidate,
     version: str,
     folder: Path,
     found: Parity,
-    metrics: dict[str, float],
-    sane: Randomisation | None = None,
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> Manifest:
     def part(file: str) -> Graph:
         return Graph(file=file, sha256=sha256_of(folder / file))
@@ -170,9 +133,8 @@ def _manifest(
         media=candidate.media,
         explainer=candidate.explainer,
         evidence=dict(candidate.evidence),
-        randomisation=sane,
-        metrics=metrics,
         parity=found,
         provenance=candidate.provenance,
+        **facts,
     )
     return manifest.model_copy(update={"card": card_of(manifest, candidate.summary)})

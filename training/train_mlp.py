@@ -26,11 +26,11 @@ from models.mlp import (
     is_missing,
 )
 from service.explain.background import TableBackground
-from service.manifest import ExplainerDefaults
+from service.manifest import ExplainerDefaults, Precision
 from service.manifest import Tensor as Declared
 from service.store import ModelStore, StoredModel
 from training import provenance
-from training.candidate import Candidate, probabilities, values
+from training.candidate import Candidate, Held, probabilities, values
 from training.class_weights import class_weights
 from training.data import tables
 from training.data.tables import MISSING_KIND, BadTable, Split, Table
@@ -57,6 +57,7 @@ class Config:
     hidden: tuple[int, ...] = (100,)
     name: str = "mlp-breast-cancer"
     split_seed: int = tables.SPLIT_SEED
+    precision: Precision = "fp32"
     options: Options = MLP
 
 
@@ -230,6 +231,12 @@ def candidate_of(
         provenance=provenance.describe(
             "training/train_mlp.py", config, config.options.seed, fitted.seconds, source, network
         ),
+        precision=config.precision,
+        # Of a refit no row is left that it has not seen.
+        validation=None
+        if config.options.refit
+        else Held({"row": table.rows[parts.validation]}, table.truth[parts.validation]),
+        calibration={"row": table.rows[seen]},
     )
 
 

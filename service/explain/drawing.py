@@ -14,7 +14,7 @@ from service.explain.explanation import ImageExplanation, LabelExplanation
 from service.explain.feature_explanation import Feature, FeatureExplanation
 from service.explain.legend import PAPER, Legend, number
 from service.explain.picture_story import picture_story
-from service.explain.render import png, render_overlay
+from service.explain.render import draw_overlay, png, render_overlay
 from service.explain.report import render_report
 from service.explain.story import Figure, Story
 
@@ -80,6 +80,24 @@ def _native(
         yield Figure(evidence.caption, draw_evidence(evidence, names))
 
 
+def draw_body(
+    subject: NDArray[Any], explanation: ImageExplanation | FeatureExplanation
+) -> Image.Image:
+    """The first label's evidence without title and legend, for pages that have their own.
+
+    Args:
+        subject: (C, H, W), (D,), one string, or (T, C): what was explained.
+        explanation: of it.
+
+    Raises:
+        Conflict: it is of a picture of another size.
+    """
+    one = explanation.of()
+    if isinstance(explanation, ImageExplanation):
+        return draw_overlay(subject, explanation, one)
+    return _body(subject, explanation, one)[0]
+
+
 def _axis_names(explanation: FeatureExplanation, count: int) -> list[str]:
     """Names of a row's columns, or of a window's channels."""
     if explanation.modality == "sequence":
@@ -125,7 +143,7 @@ def feature_story(
     return window_story(subject, explanation, one)
 
 
-def _named(feature: Feature) -> str:
+def described(feature: Feature) -> str:
     """The column's condition, and the value where its two decimals hide it."""
     if isinstance(feature.value, float):
         return f"{feature.description}   ({number(feature.value)})"
@@ -142,7 +160,7 @@ def _body(
 
     if explanation.modality == "table":
         return draw_bars(
-            one, [_named(explanation.features[at]) for at, _ in one.weights]
+            one, [described(explanation.features[at]) for at, _ in one.weights]
         ), "columns"
     if explanation.modality == "text":
         return draw_text(str(subject[0]), explanation, one), "words"

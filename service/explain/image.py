@@ -241,19 +241,14 @@ class _Settled:
 
     def __call__(self, scores: NDArray[np.floating[Any]]) -> bool:
         """Whether these scores are enough."""
-        if not self._first <= len(scores) < self._config.num_samples:
+        done, total = len(scores), self._config.num_samples
+        if done < self._first or done >= total:
             return False
-        with one_blas_thread():
-            self._confidence = min(
-                stopping.confidence(
-                    self._shown,
-                    scores[:, label],
-                    self._proximities,
-                    self._config.num_features,
-                    self._top,
-                )
-                for label in _labels(scores, self._config)
-            )
+        shown, proximities = self._shown[:done], self._proximities[:done]
+        self._confidence = min(
+            stopping.confidence(shown, scores[:, label], proximities, total, self._top)
+            for label in _labels(scores, self._config)
+        )
         return self._confidence >= self._config.stop_confidence
 
     def reason(self, used: int) -> str:

@@ -53,7 +53,7 @@ class ExplainParameters(BaseModel):
         ge=0,
         lt=1,
         description="Images: end early once the order of the strongest five is settled with this "
-        "nominal chance, 0.98 for instance; 0 draws all num_samples.",
+        "nominal chance, 0.85 for instance; 0 draws all num_samples.",
     )
     discretizer: Literal["auto", "quartile", "decile", "none"] = Field(
         "auto",

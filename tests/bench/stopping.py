@@ -30,7 +30,7 @@ from service.settings import load
 from service.store import ModelStore
 from training.data import digits
 
-CONFIDENCES = (0.8, 0.9, 0.95, 0.98, 0.99)
+CONFIDENCES = (0.7, 0.8, 0.85, 0.9, 0.95)
 
 
 def main() -> None:

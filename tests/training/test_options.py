@@ -17,6 +17,7 @@ from tensorboardX.proto import event_pb2
 from torch import Tensor, nn
 
 from service.errors import GlasslineError
+from tests.running_server import REPOSITORY
 from training import fitting
 from training.batches import Batches
 from training.best_epoch import BestEpoch
@@ -434,6 +435,8 @@ def test_class_weights_that_are_none_are_refused(said: str) -> None:
         class_weights(said, ("good", "bad"), np.array([0, 1]))
 
 
-def test_every_option_has_help_and_its_own_test_or_network() -> None:
-    for one in dataclasses.fields(Options):
-        assert len(one.metadata["help"]) > 10, one.name
+@pytest.mark.parametrize("option", dataclasses.fields(Options), ids=lambda one: one.name)
+def test_every_option_has_help_and_stands_in_the_readme(option: dataclasses.Field[Any]) -> None:
+    assert len(option.metadata["help"]) > 10
+    readme = (REPOSITORY / "training" / "README.md").read_text()
+    assert f"| `{flag_of(option.name)}`" in readme

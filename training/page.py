@@ -1,0 +1,224 @@
+"""The evaluation page of a model: one HTML file that needs nothing else, and its picture."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import Image
+
+from service.explain.figure import AGAINST_CSS, FOR_CSS
+from service.explain.legend import number
+from service.explain.render import png
+from service.manifest import Manifest
+from service.store import StoredModel
+from training.candidate import Candidate
+from training.evaluation import Classification, Regression, classification, regression
+from training.evaluation_pictures import draw_classification, draw_regression
+from training.intervals import Interval
+from training.mistakes import Mistake, worst
+from training.scoring import Answered
+
+#: File names of the assets, by role.
+FILES = {"page": "evaluation.html", "evaluation": "evaluation.png"}
+#: Kinds of answer that have a page.
+PAGED = frozenset({"classify", "regress"})
+#: Classes in the table; of more, those with most rows.
+CLASSES = 100
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def evaluation_page(
+    candidate: Candidate, model: StoredModel, answers: Answered, temperature: float | None
+) -> dict[str, tuple[str, bytes]]:
+    """Draw and write.
+
+    Args:
+        candidate: what asks to be released.
+        model: its graph and its manifest, complete but for these assets and the card.
+        answers: of the graph to its test rows.
+        temperature: that is inside the graph; None = none is.
+
+    Returns:
+        Assets: role to file name and content. Nothing of another kind of answer, where no row's
+        truth is known, or where the first output's extent is not the same for all rows.
+    """
+    told = candidate.task in PAGED and candidate.outputs[0].name in answers.answers
+    if not told or not len(answers.truth):
+        return {}
+    found: Classification | Regression
+    if candidate.task == "classify":
+        found = classification(candidate, answers, temperature)
+        picture = draw_classification(found, candidate.labels)
+    else:
+        found = regression(candidate, answers)
+        picture = draw_regression(found)
+    page = _TEMPLATES.get_template("page.html.j2").render(
+        manifest=model.manifest,
+        summary=candidate.summary,
+        classified=found if isinstance(found, Classification) else None,
+        regressed=found if isinstance(found, Regression) else None,
+        classes=_classes(found),
+        tiles=_tiles(model.manifest, found),
+        picture=_data_uri(picture),
+        mistakes=[_shown(one) for one in worst(candidate, model, answers)],
+        data=_rows(model.manifest.provenance.data),
+        made=_made(model.manifest),
+        measured=_measured(model.manifest),
+        number=number,
+        colours={"for": FOR_CSS, "against": AGAINST_CSS},
+    )
+    content = {"page": page.encode(), "evaluation": picture}
+    return {role: (file, content[role]) for role, file in FILES.items()}
+
+
+def _tiles(manifest: Manifest, found: Classification | Regression) -> list[tuple[str, str, str]]:
+    """The figures that are read first: name, figure, and what stands below it."""
+    rows = ("test rows", f"{found.rows}", "that it has never seen")
+    if isinstance(found, Classification):
+        tiles = [
+            ("accuracy", _percent(found.accuracy), f"95 %: {_range(found.interval)}"),
+            rows,
+        ]
+        below = "of confidence"
+        if found.temperature is not None:
+            below += f"; temperature {found.temperature:.2f}"
+        tiles.append(("calibration error", _percent(found.reliability.error), below))
+    else:
+        unit = f" {found.unit}" if found.unit else ""
+        tiles = [
+            ("mean absolute error", f"{number(found.mae)}{unit}", _between(found.mae_interval)),
+            ("root mean squared error", f"{number(found.rmse)}{unit}",
+             _between(found.rmse_interval)),
+            ("R²", f"{found.r2:.3f}", "share of the variance that it explains"),
+            rows,
+        ]  # fmt: skip
+    flips = f"; {manifest.parity.label_flips} labels flipped" if manifest.labels else ""
+    apart = f"{manifest.parity.max_abs_difference:.1e}"
+    tiles.append(("graph against network", apart, f"largest difference{flips}"))
+    return tiles
+
+
+def _classes(found: Classification | Regression) -> list[dict[str, Any]]:
+    if not isinstance(found, Classification):
+        return []
+    most = sorted(found.classes, key=lambda one: -one.rows)[:CLASSES]
+    return [
+        {
+            "label": one.label,
+            "rows": one.rows,
+            "precision": one.precision,
+            "recall": one.recall,
+            "precision_range": _range(one.precision_interval),
+            "recall_range": _range(one.recall_interval),
+            "taken_for": "" if one.taken_for is None else
+                         f"{one.taken_for[0]} ({one.taken_for[1]})",
+        }
+        for one in found.classes
+        if one in most
+    ]  # fmt: skip
+
+
+def _shown(one: Mistake) -> dict[str, Any]:
+    return {
+        "row": one.row,
+        "truth": one.truth,
+        "answer": one.answer,
+        "score": one.score,
+        "wrong": one.wrong,
+        "shown": one.shown,
+        "picture": _picture_uri(one.picture),
+        "overlay": _picture_uri(one.overlay),
+        "weights": _bars(one.weights),
+        "samples": one.samples,
+    }
+
+
+def _bars(weights: tuple[tuple[str, float], ...]) -> list[dict[str, Any]]:
+    """Bars to both sides of a middle; `start` and `width` in per cent of the strongest, of 100."""
+    strongest = max((abs(weight) for _, weight in weights), default=0.0) or 1.0
+    return [
+        {
+            "name": name,
+            "figure": f"{'+' if weight >= 0 else '-'}{number(abs(weight))}",
+            "kind": "for" if weight >= 0 else "against",
+            "start": 50 + min(0.0, 50 * weight / strongest),
+            "width": 50 * abs(weight) / strongest,
+        }
+        for name, weight in weights
+    ]
+
+
+def _measured(manifest: Manifest) -> list[tuple[str, str]]:
+    rows = [(name.replace("_", " "), f"{value:.6g}") for name, value in manifest.metrics.items()]
+    sane = manifest.randomisation
+    if sane is not None:
+        said = "they hang on what it has learnt" if sane.passed else "THEY HARDLY HANG ON IT"
+        rows.append(
+            ("explanations with random weights in its place",
+             f"rank correlation {sane.similarity:.2f} with its own: {said}")
+        )  # fmt: skip
+    small = manifest.compression
+    if small is not None:
+        rows += [
+            (f"{small.metric} in FP32", f"{small.fp32_score:.6g}"),
+            ("bytes", f"{small.bytes}, in FP32 {small.fp32_bytes}"),
+            ("rows a second on one CPU thread",
+             f"{small.rows_per_second:.0f}, in FP32 {small.fp32_rows_per_second:.0f}"),
+        ]  # fmt: skip
+    return rows
+
+
+def _made(manifest: Manifest) -> list[tuple[str, str]]:
+    made = manifest.provenance
+    options = made.config.get("options")
+    config = {name: value for name, value in made.config.items() if name != "options"}
+    rows = [
+        ("script", f"{made.script} at revision {made.git_revision}"),
+        ("trained at", f"{made.trained_at}, in {made.seconds:.1f} s, seed {made.seed}"),
+        ("weights, SHA-256", str(made.environment.get("weights_sha256", "not stated"))),
+        ("computes in", manifest.precision),
+        *_rows(config),
+    ]
+    if isinstance(options, Mapping):
+        rows += _rows(options)
+    rows.append(("processor", str(made.environment.get("cpu", "not stated"))))
+    return rows
+
+
+def _rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def text(value: Any) -> str:
+        if isinstance(value, list):
+            return ", ".join(map(text, value)) or "none"
+        return "none" if value is None or value == "" else str(value)
+
+    return [(name.replace("_", " "), text(value)) for name, value in values.items()]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _range(interval: Interval) -> str:
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+
+
+def _between(interval: Interval) -> str:
+    return f"95 %: {number(interval.low)} to {number(interval.high)}"
+
+
+def _picture_uri(picture: Image.Image | None) -> str:
+    return "" if picture is None else _data_uri(png(picture))
+
+
+def _data_uri(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()
