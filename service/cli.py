@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service import __version__, audit_commands
+from service import __version__, audit_commands, log_commands
 from service import settings as configuration
 from service.access import Keyring, Scope
 from service.bulk.command import Address, Batch, Workers, explain_batch
@@ -41,6 +41,7 @@ keys_app = typer.Typer(help="API keys and what each may do.", no_args_is_help=Tr
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_commands.app, name="audit")
+log_commands.add_to(audit_commands.app)
 
 ApiKey = Annotated[
     str | None,

@@ -148,22 +148,22 @@ DEVICE_FALLBACKS = Counter(
     "glassline_device_fallbacks", "Loads onto the CPU where a GPU was to be expected.", _MODEL
 )
 AUDIT_APPEND = Histogram(
-    "glassline_audit_append_seconds",
-    "Seconds from handing in a record until it is durable.",
-    ("kind",),
-    buckets=PREDICT_BUCKETS,
-)
+    "glassline_audit_append_seconds", "Seconds from handing in a record until it is durable.",
+    ("kind",), buckets=PREDICT_BUCKETS,
+)  # fmt: skip
 AUDIT_GROUP = Histogram(
-    "glassline_audit_group_records",
-    "Records made durable by one commit.",
+    "glassline_audit_group_records", "Records made durable by one commit.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+)  # fmt: skip
+AUDIT_MISSED = Counter(
+    "glassline_audit_missed", "Answers without a record: GLASSLINE_RECORD_FAILURE is open.", _MODEL
 )
 
 _ALL = (
     REQUEST_DURATION, PREPROCESS, QUEUE, PREDICT, POSTPROCESS, EXPLAIN, BATCH_ROWS,
     LAST_INFERENCE, REQUESTS_WAITING, REQUESTS_REFUSED, EXPLANATION_SAMPLES,
     EXPLANATION_R2, EXPLANATIONS, EXPLANATIONS_WAITING, MODEL_LOAD, MODEL_PROVIDER,
-    DEVICE_FALLBACKS, AUDIT_APPEND, AUDIT_GROUP,
+    DEVICE_FALLBACKS, AUDIT_APPEND, AUDIT_GROUP, AUDIT_MISSED,
 )  # fmt: skip
 
 

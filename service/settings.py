@@ -6,12 +6,13 @@ that `GLASSLINE_CONFIG` names; the environment wins.
 
 from __future__ import annotations
 
+import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +25,14 @@ from service.errors import GlasslineError
 
 class InvalidSettings(GlasslineError):
     """A setting is missing, misspelt or out of range."""
+
+
+def _share(value: Any) -> Any:
+    return {"all": 1.0, "none": 0.0}.get(value, value) if isinstance(value, str) else value
+
+
+#: From 0 to 1; `all` and `none` are said for 1 and 0.
+Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
 
 
 class Settings(BaseSettings):
@@ -85,8 +94,17 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "", description="SQLAlchemy URL of the record store; empty = SQLite in the home folder."
     )
-    record_predictions: bool = Field(
-        True, description="Whether predictions are recorded; explanations and loads always are."
+    record_predictions: Share = Field(
+        1.0, description="Share of predictions that are recorded: all, none, or from 0 to 1."
+    )
+    record_models: dict[str, Share] = Field(
+        {}, description="The same for single models, as JSON; the others go by the share above."
+    )
+    record_failure: Literal["closed", "open"] = Field(
+        "closed", description="Answer a prediction whose record cannot be written? closed = no."
+    )
+    payload_days: int = Field(
+        0, ge=0, description="Days after which recorded inputs are erased; 0 = they are kept."
     )
     log_origin: str = Field(
         "",
@@ -130,6 +148,10 @@ class Settings(BaseSettings):
         """BentoML's own folder, one a server: at its start BentoML empties what it finds there."""
         return self.root / "run" / f"bentoml-{self.port}"
 
+    def recorded_share(self, model: str) -> float:
+        """Share of a model's predictions that are recorded, from 0 to 1."""
+        return self.record_models.get(model, self.record_predictions)
+
     @property
     def keys_file(self) -> Path:
         """Where API keys are kept, as hashes."""
@@ -142,7 +164,11 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """What a child process needs so that it sees the same settings and BentoML home."""
-        values = {f"GLASSLINE_{k.upper()}": str(v) for k, v in self.model_dump().items()}
+        said = self.model_dump(mode="json")
+        values = {
+            f"GLASSLINE_{k.upper()}": json.dumps(v) if isinstance(v, dict) else str(v)
+            for k, v in said.items()
+        }
         values["GLASSLINE_HOME"] = str(self.root)
         values["BENTOML_HOME"] = str(self.bentoml_home)
         values["BENTOML_DO_NOT_TRACK"] = "True"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, text
+import orjson
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from service.audit import checkpoint, envelope
 from service.audit.checkpoint import Checkpoint
@@ -62,7 +63,7 @@ class LogWriter:
         origin: name of the log where it is new; empty to make one up.
 
     Raises:
-        KeyRefused: the log's key is not here, or cannot be used.
+        KeyRefused: the log is new, and its key cannot be used.
     """
 
     def __init__(self, store: RecordStore, keyholder: Keyholder, origin: str = "") -> None:
@@ -75,8 +76,7 @@ class LogWriter:
         dialect = store.engine.dialect
         self._records, self._payloads = Insert(records, dialect), Insert(payloads, dialect)
         self._begin(origin or f"glassline.invalid/{secrets.token_hex(8)}")
-        while self._adopt():
-            pass
+        self._started = False
 
     @classmethod
     def of(cls, settings: Settings) -> LogWriter:
@@ -90,13 +90,25 @@ class LogWriter:
         store = RecordStore(settings.database)
         return cls(store, Keyholder.of(settings), settings.log_origin)
 
+    def start(self) -> None:
+        """Put the records of an older store into the tree, if there are any.
+
+        Raises:
+            KeyRefused: the log's key is not here, or cannot be used.
+        """
+        while not self._started:
+            self._started = not self._adopt()
+
     def append(self, group: Sequence[Record]) -> None:
         """Write records in this order; they are durable and provable when this returns.
+
+        With an erasure go the payloads that it names.
 
         Raises:
             KeyRefused: the log's key was rotated, and the new one is not here.
             CorruptLog: a node of the tree is missing.
         """
+        self.start()
         with self._turn() as (connection, tree, signer):
             first = tree.extend(record.body for record in group).start + 1
             rows = []
@@ -111,18 +123,42 @@ class LogWriter:
                 self._payloads.parameters(row) for record in group for row in record.payload_rows()
             ]:
                 connection.exec_driver_sql(self._payloads.statement, inputs)
+            for record in group:
+                if record.kind == "erasure":
+                    _erase(connection, record)
+
+    def change_keys(self, change: Callable[[KeySet, int], KeySet]) -> KeySet:
+        """Change the key set, between two records; the log's end is signed by the active key.
+
+        Args:
+            change: makes a key set of the present one and the log's size.
+
+        Raises:
+            KeyRefused: there would be no active key here.
+        """
+        with self._holding() as (connection, size, said):
+            keys = change(KeySet.from_json(said.encode()), size)
+            content = keys.to_json().decode()
+            connection.execute(update(log).values(key_set=content))
+            self._move(connection, self._tree_of(size), self._signed_by(content))
+        return keys
 
     @contextmanager
     def _turn(self) -> Iterator[tuple[Connection, MerkleTree, _Signer]]:
         """A transaction in which the tree may grow; its end writes tiles and checkpoint."""
+        with self._holding() as (connection, size, said):
+            signer, tree = self._signed_by(said), self._tree_of(size)
+            yield connection, tree, signer
+            self._move(connection, tree, signer)
+
+    @contextmanager
+    def _holding(self) -> Iterator[tuple[Connection, int, str]]:
+        """A transaction that holds the log's row: its size, and its key set."""
         try:
             with self.store.writing() as connection:
                 self._connection = connection
                 size, said = connection.execute(_HELD).one()
-                signer = self._signed_by(said)
-                tree = self._tree_of(size)
-                yield connection, tree, signer
-                self._move(connection, tree, signer)
+                yield connection, size, said
         except BaseException:
             self._tree = None  # what it has grown by was perhaps not written
             raise
@@ -165,9 +201,7 @@ class LogWriter:
         with self.store.writing() as connection:
             if self.store.engine.dialect.name == "postgresql":
                 connection.execute(text("LOCK TABLE log IN EXCLUSIVE MODE"))
-            found = connection.execute(select(log.c.key_set)).scalar()
-            if found is not None:
-                self._signed_by(found)
+            if connection.execute(select(log.c.id)).first():
                 return
             key = self._keyholder.fresh(origin)
             keys = KeySet.of(key.public, datetime.now(UTC))
@@ -194,3 +228,13 @@ class LogWriter:
     def _adopted(row: Any, signer: _Signer) -> dict[str, Any]:
         signature = envelope.sign(row.id, row.kind, row.body, signer.key)
         return {"signature": signature, "number": signer.number, "sequence": row.sequence}
+
+
+def _erase(connection: Connection, erasure: Record) -> None:
+    """Drop the payloads that an erasure names, and the salts: nobody can guess them any more."""
+    erased = orjson.loads(erasure.body)["erases"]
+    connection.execute(
+        update(payloads)
+        .where(payloads.c.record_id.in_(erased), payloads.c.erased_at.is_(None))
+        .values(content=None, salt=None, erased_at=erasure.created_at)
+    )

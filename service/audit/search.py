@@ -35,7 +35,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 KINDS: Final = (
     "prediction", "explanation", "alarm", "model-load", "failure", *REVIEWS, "replay", "erasure",
-    "read",
+    "read", "key",
 )  # fmt: skip
 
 
@@ -194,6 +194,11 @@ def _conditions(query: Query) -> list[Any]:
         )
         found.append(~beside if query.review == "none" else beside)
     return found
+
+
+def first_id(moment: datetime) -> str:
+    """What no id of a record that began at this moment or later is below."""
+    return _id_of(moment, timedelta(0))
 
 
 def _id_of(moment: datetime, more: timedelta) -> str:

@@ -26,6 +26,7 @@ from service import metrics
 from service import settings as configuration
 from service.audit import frames
 from service.audit.committer import Committer, not_recorded
+from service.audit.housekeeping import Housekeeping
 from service.audit.log_writer import LogWriter
 from service.audit.record import Record
 from service.errors import GlasslineError
@@ -161,6 +162,7 @@ def main() -> int:
             return 0
         try:
             log = LogWriter.of(settings)
+            log.start()
         except GlasslineError as error:
             _log.error("%s", error)
             return 1
@@ -168,7 +170,11 @@ def main() -> int:
         gc.freeze()
 
         async def run() -> None:
-            await Sequencer(Committer(log)).serve(path)
+            committer = Committer(log)
+            keeping = Housekeeping(committer, log.store, settings.payload_days)
+            task = asyncio.get_running_loop().create_task(keeping.run())
+            await Sequencer(committer).serve(path)
+            task.cancel()
 
         uvloop.run(run())
         log.store.close()

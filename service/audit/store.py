@@ -191,4 +191,6 @@ def _configure_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
     # FULL makes the write-ahead log reach the disk before a commit returns.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    # What was erased is overwritten, and not only forgotten.
+    cursor.execute("PRAGMA secure_delete = ON")
     cursor.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import random
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from service.errors import DeadlineExceeded
+from service import metrics
+from service.errors import DeadlineExceeded, Unavailable
 from service.inference.batching import Batcher
 from service.inference.registry import LoadedModel
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 INLINE_SECONDS = 0.002
 #: A batch must be so much faster a row; on a CPU most graphs are not.
 WORTH_JOINING = 1.1
+_log = logging.getLogger("glassline.records")
 
 
 def is_quick(model: LoadedModel, rows: int = 1) -> bool:
@@ -53,38 +57,72 @@ class Predictor:
         self._settings = settings
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="glassline-predict")
         self._batchers: dict[LoadedModel, Batcher] = {}
+        self._unrecorded = 0
+        self._loud_at = 0.0
 
-    async def predict(
-        self,
-        model: LoadedModel,
-        request: InferRequest,
-        context: RequestContext,
-        *,
-        record: bool = True,
+    async def answer(
+        self, model: LoadedModel, request: InferRequest, context: RequestContext
     ) -> Prediction:
-        """Run the model on a validated request and record the answer durably.
+        """Run the model on a validated request, and record the answer as the policy says.
 
         Args:
             model: a loaded model.
             request: valid for it.
             context: who asked.
-            record: False to answer without a record.
 
         Raises:
             InvalidRequest: the graph refuses these values.
             Overloaded: too many requests wait for this model.
             DeadlineExceeded: not done within the time budget.
-            Unavailable: the record could not be written; no record, no answer.
+            Unavailable: the record could not be written; no record, no answer, unless
+                GLASSLINE_RECORD_FAILURE is `open`.
         """
-        if is_quick(model, request.rows):
-            outputs = self.predict_now(model, request)
-        else:
-            outputs = model.answer(await self._queued(model, request))
-        if not record:
+        outputs = await self._outputs(model, request)
+        if not self.is_recorded(model):
             return Prediction(None, outputs)
-        record_id, durable = self.record(model, request, outputs, context)
-        await durable
-        return Prediction(record_id, outputs)
+        try:
+            return Prediction(await self._recorded(model, request, outputs, context), outputs)
+        except Unavailable as error:
+            self.unrecorded(model, error)
+            return Prediction(None, outputs)
+
+    async def predict(
+        self, model: LoadedModel, request: InferRequest, context: RequestContext
+    ) -> tuple[str, dict[str, NDArray[Any]]]:
+        """Run the model on a validated request; what is explained is always recorded.
+
+        Returns:
+            The record's id, and the outputs.
+
+        Raises:
+            InvalidRequest, Overloaded, DeadlineExceeded, Unavailable: as `answer`, but no
+                record, no answer, whatever the policy.
+        """
+        outputs = await self._outputs(model, request)
+        return await self._recorded(model, request, outputs, context), outputs
+
+    def is_recorded(self, model: LoadedModel) -> bool:
+        """Whether the policy wants the next prediction of a model recorded; a sample is drawn."""
+        share = self._settings.recorded_share(model.manifest.name)
+        return share >= 1 or random.random() < share
+
+    def unrecorded(self, model: LoadedModel, error: Unavailable) -> None:
+        """Let an answer go without its record, if the settings do; counted, and logged loudly.
+
+        Raises:
+            Unavailable: they do not.
+        """
+        if self._settings.record_failure == "closed":
+            raise error
+        metrics.AUDIT_MISSED.labels(model.manifest.name, model.manifest.version).inc()
+        self._unrecorded += 1
+        now = time.monotonic()
+        if now >= self._loud_at:  # once a second: a log that is flooded is read by nobody
+            self._loud_at = now + 1
+            _log.error(
+                "ANSWERED WITHOUT A RECORD, %d times by this process, because "
+                "GLASSLINE_RECORD_FAILURE is open: %s", self._unrecorded, error,
+            )  # fmt: skip
 
     def predict_now(self, model: LoadedModel, request: InferRequest) -> dict[str, NDArray[Any]]:
         """Run a quick model on a validated request, here and now.
@@ -107,6 +145,22 @@ class Predictor:
             Overloaded, Unavailable: see `Recorder.prediction`.
         """
         return self._recorder.prediction(model.recorded, request.inputs, outputs, context)
+
+    async def _outputs(self, model: LoadedModel, request: InferRequest) -> dict[str, NDArray[Any]]:
+        if is_quick(model, request.rows):
+            return self.predict_now(model, request)
+        return model.answer(await self._queued(model, request))
+
+    async def _recorded(
+        self,
+        model: LoadedModel,
+        request: InferRequest,
+        outputs: Mapping[str, NDArray[Any]],
+        context: RequestContext,
+    ) -> str:
+        record_id, durable = self.record(model, request, outputs, context)
+        await durable
+        return record_id
 
     async def _queued(self, model: LoadedModel, request: InferRequest) -> dict[str, NDArray[Any]]:
         budget = self._settings.predict_timeout_s

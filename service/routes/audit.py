@@ -11,7 +11,7 @@ import orjson
 from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from service.audit import review, search, table_export
+from service.audit import erasure, review, search, table_export
 from service.errors import Conflict, InvalidParameter, TooLarge
 from service.routes.negotiation import preferred
 from service.routes.reply import JSON
@@ -132,6 +132,23 @@ async def payload(
     read = await asyncio.to_thread(serving.recorder.about, "read", stored, _caller(request), said)
     kinds = {one["name"]: one["media_type"] for one in orjson.loads(stored.body)["payloads"]}
     return Response(content, media_type=kinds.get(name), headers={"glassline-record-id": read})
+
+
+@router.delete("/records/{id}/payloads")
+async def erase(
+    request: Request,
+    record_id: RecordPath,
+    reason: Annotated[str, Query(min_length=1, max_length=1000)],
+) -> dict[str, Any]:
+    """Erase a record's inputs and artifacts, those of its explanations too, and record that."""
+    serving = _serving(request)
+    stored = await asyncio.to_thread(serving.records.get, record_id)
+    erased = await asyncio.to_thread(erasure.reach, serving.records, stored)
+    said = {"erases": erased, "reason": reason}
+    done = await asyncio.to_thread(
+        serving.recorder.about, "erasure", stored, _caller(request), said
+    )
+    return {"record_id": record_id, "erased": erased, "erasure_id": done}
 
 
 @router.post("/records/{id}/replay")

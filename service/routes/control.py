@@ -21,7 +21,7 @@ from service import __version__, metrics
 from service.errors import GlasslineError, Unavailable
 from service.inference.statistics import model_statistics
 from service.protocol.metadata import model_metadata, server_metadata
-from service.routes import audit, model_pages, openapi
+from service.routes import audit, log, model_pages, openapi
 from service.routes.audit import RecordPath
 from service.routes.jobs import shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred
@@ -60,6 +60,7 @@ def control_app(serving: Serving) -> FastAPI:
     app.state.serving = serving
     app.include_router(router)
     app.include_router(audit.router)
+    app.include_router(log.router)
     app.include_router(model_pages.router)
     app.add_exception_handler(GlasslineError, _glassline_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -268,7 +269,8 @@ def _methods(request: Request) -> set[str]:
     """The methods of all routes that this path matches."""
     matching = (
         route
-        for route in (*router.routes, *audit.router.routes, *model_pages.router.routes)
+        for one in (router, audit.router, log.router, model_pages.router)
+        for route in one.routes
         if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)
     )
     return {method for route in matching for method in route.methods or ()}

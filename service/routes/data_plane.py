@@ -42,8 +42,7 @@ class DataPlane:
     async def infer(self, exchange: Exchange, model: LoadedModel, context: RequestContext) -> None:
         """Decode, predict, record, encode."""
         request = await infer_request(exchange, model, self._settings)
-        record = self._settings.record_predictions
-        prediction = await self._serving.predictor.predict(model, request, context, record=record)
+        prediction = await self._serving.predictor.answer(model, request, context)
         await exchange.reply(encoded(exchange.headers, model, request, prediction))
 
     async def explain(
@@ -81,9 +80,8 @@ class DataPlane:
             raise InvalidParameter(
                 f"explain parameters: row: got {parameters.row}, but there are {request.rows} rows."
             )
-        prediction = await self._serving.predictor.predict(model, request, context)
-        assert prediction.record_id is not None  # what is explained is always recorded
-        return prediction.record_id, parameters
+        record_id, _ = await self._serving.predictor.predict(model, request, context)
+        return record_id, parameters
 
     async def explain_record(self, exchange: Exchange, record_id: str, caller: str) -> None:
         """Explain a prediction that was recorded earlier, by its id."""

@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 
 from service import metrics
 from service.audit.recorder import RequestContext
-from service.errors import GlasslineError
+from service.errors import GlasslineError, Unavailable
 from service.inference.predictor import Prediction, is_quick
 from service.inference.registry import LoadedModel
 from service.protocol.request import InferRequest
@@ -102,14 +102,25 @@ class FastLane:
         caller: str,
     ) -> None:
         outputs = self._predictor.predict_now(turn.model, request)
-        if not self._settings.record_predictions:
-            turn.end(encoded(headers, turn.model, request, Prediction(None, outputs)))
+
+        def answer(record_id: str | None) -> Reply:
+            return encoded(headers, turn.model, request, Prediction(record_id, outputs))
+
+        def unrecorded(error: Unavailable) -> Reply:
+            self._predictor.unrecorded(turn.model, error)
+            return answer(None)
+
+        if not self._predictor.is_recorded(turn.model):
+            turn.end(answer(None))
             return
         context = RequestContext(turn.request_id, caller, trace_id(headers))
-        record_id, durable = self._predictor.record(turn.model, request, outputs, context)
+        try:
+            record_id, durable = self._predictor.record(turn.model, request, outputs, context)
+        except Unavailable as error:
+            turn.end(unrecorded(error))
+            return
         # While the disk works: an answer that is ready, and told to nobody yet.
-        reply = encoded(headers, turn.model, request, Prediction(record_id, outputs))
-        durable.add_done_callback(partial(turn.end_recorded, reply))
+        durable.add_done_callback(partial(turn.end_recorded, answer(record_id), unrecorded))
 
 
 class _Turn:
@@ -141,13 +152,21 @@ class _Turn:
         label = (manifest.name, manifest.version)
         metrics.observe_request("POST", self._template, reply.status, seconds, label)
 
-    def end_recorded(self, reply: Reply, durable: asyncio.Future[None]) -> None:
+    def end_recorded(
+        self,
+        reply: Reply,
+        unrecorded: Callable[[Unavailable], Reply],
+        durable: asyncio.Future[None],
+    ) -> None:
         """Answer once it is known whether the record is durable."""
         error = durable.exception()
         if error is None:
             self.end(reply)
-        elif isinstance(error, GlasslineError):
-            self.end(refused(error))
+        elif isinstance(error, Unavailable):
+            try:
+                self.end(unrecorded(error))
+            except Unavailable:  # no record, no answer
+                self.end(refused(error))
         else:
             self.fail(error)
 

@@ -28,8 +28,7 @@ class KServeV1:
     ) -> None:
         """One object of output name to value for each instance."""
         request = await infer_request(exchange, model, self._serving.settings, version_1=True)
-        record = self._serving.settings.record_predictions
-        prediction = await self._serving.predictor.predict(model, request, context, record=record)
+        prediction = await self._serving.predictor.answer(model, request, context)
         headers, said = record_said(prediction.record_id)
         content = {"predictions": predictions(prediction.outputs), **said}
         await exchange.send_json(content, headers=headers)
