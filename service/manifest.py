@@ -11,7 +11,15 @@ import math
 from typing import Annotated, Literal
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
+
+from service.media import ImageMedia, Part, SequenceMedia, TextMedia
+
+__all__ = [
+    "Compression", "Datatype", "Evidence", "ExplainerDefaults", "Graph", "ImageMedia", "Interval",
+    "Manifest", "ModelName", "ModelVersion", "Parity", "Precision", "Provenance", "Randomisation",
+    "SequenceMedia", "Sha256", "Task", "Tensor", "TextMedia", "elements",
+]  # fmt: skip
 
 #: Open Inference Protocol v2 datatypes that a model tensor may have.
 Datatype = Literal[
@@ -29,11 +37,7 @@ ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 ModelVersion = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Tensor(_Part):
+class Tensor(Part):
     """One named input or output.
 
     `shape` counts the batch as axis 0; -1 is a free extent. `range` is inclusive, in `unit`.
@@ -48,46 +52,14 @@ class Tensor(_Part):
     features: tuple[str, ...] | None = None
 
 
-class Graph(_Part):
+class Graph(Part):
     """An ONNX file in the model folder, by role (`predict`, `encode`, `step`, ...)."""
 
     file: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     sha256: Sha256
 
 
-class ImageMedia(_Part):
-    """How a bare image body becomes the input tensor: decoding only, no arithmetic.
-
-    The picture is brought to `color` (L = 8-bit grey, RGB = 8-bit colour), fitted to
-    `width` x `height` pixels as `fit` says, and laid out channels first, UINT8. Scaling
-    and normalisation are inside the graph.
-    """
-
-    kind: Literal["image"] = "image"
-    input: str
-    color: Literal["L", "RGB"]
-    width: int = Field(gt=0)
-    height: int = Field(gt=0)
-    #: stretch: resize both sides; cover: resize the short side, then crop the centre.
-    fit: Literal["stretch", "cover"] = "stretch"
-
-
-class TextMedia(_Part):
-    """How a text becomes what the graph takes: words cut out and numbered by the vocabulary.
-
-    Callers send `input`, BYTES (-1,). The graph itself takes `tokens` INT64 (n, L), padded,
-    and `length` INT64 (n,).
-    """
-
-    kind: Literal["text"] = "text"
-    input: str
-    #: role of the asset that holds it
-    vocabulary: str = "vocabulary"
-    tokens: str = "tokens"
-    length: str = "length"
-
-
-class ExplainerDefaults(_Part):
+class ExplainerDefaults(Part):
     """What an explanation uses where the request does not say.
 
     Statistics of the training data that tables, and sequences explained step by step, are
@@ -100,7 +72,7 @@ class ExplainerDefaults(_Part):
     num_features: int = Field(default=10, ge=1)
 
 
-class Provenance(_Part):
+class Provenance(Part):
     """Everything it takes to train the model again."""
 
     script: str
@@ -114,7 +86,7 @@ class Provenance(_Part):
     environment: dict[str, JsonValue]
 
 
-class Parity(_Part):
+class Parity(Part):
     """How far the exported graph was from the trained module, over `rows` test rows."""
 
     rows: int = Field(gt=0)
@@ -123,7 +95,7 @@ class Parity(_Part):
     tolerance: float = Field(gt=0)
 
 
-class Randomisation(_Part):
+class Randomisation(Part):
     """Whether explanations hang on what the network has learnt.
 
     Inputs were explained by the trained network and by the same network with random weights;
@@ -139,7 +111,7 @@ class Randomisation(_Part):
     passed: bool
 
 
-class Compression(_Part):
+class Compression(Part):
     """What a graph in a smaller precision costs and gains beside the same network's in FP32.
 
     Bytes are those of the files. Rows a second are measured one after the other on one thread of
@@ -157,6 +129,24 @@ class Compression(_Part):
     fp32_rows_per_second: float = Field(gt=0)
 
 
+class Interval(Part):
+    """Two outputs between which the truth lies at a stated rate.
+
+    They were calibrated on `units` units (engines, runs, rows) that training never saw, each of
+    which counts as one whatever its length. For units exchangeable with those, the share of
+    truths inside is at least `level`, averaged over draws of them.
+    Source: Vovk, Gammerman and Shafer 2005; Lei et al. 2018, arXiv:1604.04173 (split conformal).
+    """
+
+    lower: str
+    upper: str
+    level: float = Field(gt=0, lt=1)
+    method: Literal["split-conformal"] = "split-conformal"
+    units: int = Field(gt=0)
+    #: half the width, by column of the first output, in its unit
+    margins: tuple[float, ...]
+
+
 #: What an output shows besides the answer, in the input's own terms.
 Evidence = Literal["reconstruction-error", "attention"]
 
@@ -167,10 +157,11 @@ _LATER: dict[str, JsonValue] = {
     "evidence": {},
     "randomisation": None,
     "compression": None,
+    "interval": None,
 }
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """One released model version. See the field types for units and ranges.
 
     The first output is what explanations explain and people look at: of `classify` the class
@@ -189,12 +180,15 @@ class Manifest(_Part):
     inputs: tuple[Tensor, ...] = Field(min_length=1)
     outputs: tuple[Tensor, ...] = Field(min_length=1)
     labels: tuple[str, ...] = ()
-    media: Annotated[ImageMedia | TextMedia, Field(discriminator="kind")] | None = None
+    media: Annotated[ImageMedia | TextMedia | SequenceMedia, Field(discriminator="kind")] | None = (
+        None
+    )
     explainer: ExplainerDefaults | None = None
     #: outputs that are evidence for the answer, by name
     evidence: dict[str, Evidence] = Field(default_factory=dict)
     randomisation: Randomisation | None = None
     compression: Compression | None = None
+    interval: Interval | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     parity: Parity
     provenance: Provenance
@@ -209,12 +203,12 @@ class Manifest(_Part):
             raise ValueError(f"graphs needs the role 'predict', got {sorted(self.graphs)}")
         for tensor in (*self.inputs, *self.outputs):
             _features_fit(tensor)
-        if isinstance(self.media, ImageMedia):
-            self._pictures_fit(self.media)
-        if isinstance(self.media, TextMedia):
-            self._texts_fit(self.media)
+        if self.media is not None:
+            self.media.check(self.inputs, self.assets)
         if unknown := set(self.evidence) - {t.name for t in self.outputs}:
             raise ValueError(f"evidence names {sorted(unknown)}, which are no outputs")
+        if self.interval and not {self.interval.lower, self.interval.upper} <= set(names):
+            raise ValueError(f"interval names outputs that are not there; there are {names}")
         if self.task == "classify":
             classes = self.outputs[0].shape[-1]
             if classes != len(self.labels):
@@ -223,26 +217,6 @@ class Manifest(_Part):
                     f"but there are {len(self.labels)} labels"
                 )
         return self
-
-    def _texts_fit(self, media: TextMedia) -> None:
-        tensor = self.inputs[0]
-        if len(self.inputs) != 1 or (tensor.name, tensor.datatype) != (media.input, "BYTES"):
-            raise ValueError(
-                f"media takes texts as the only input '{media.input}', BYTES, "
-                f"but the inputs are {[(t.name, t.datatype, t.shape) for t in self.inputs]}"
-            )
-        if media.vocabulary not in self.assets:
-            raise ValueError(f"media needs the asset '{media.vocabulary}', its vocabulary")
-
-    def _pictures_fit(self, media: ImageMedia) -> None:
-        channels = {"L": 1, "RGB": 3}[media.color]
-        wanted = (channels, media.height, media.width)
-        tensor = next((t for t in self.inputs if t.name == media.input), None)
-        if tensor is None or tensor.datatype != "UINT8" or tensor.shape[1:] != wanted:
-            raise ValueError(
-                f"media decodes to UINT8 {wanted} for input '{media.input}', "
-                f"but the inputs are {[(t.name, t.datatype, t.shape) for t in self.inputs]}"
-            )
 
     def canonical(self) -> bytes:
         """Canonical JSON of this manifest (RFC 8785)."""
@@ -261,6 +235,11 @@ class Manifest(_Part):
     def images(self) -> ImageMedia | None:
         """How pictures are decoded; None where the model takes none."""
         return self.media if isinstance(self.media, ImageMedia) else None
+
+    @property
+    def sequences(self) -> SequenceMedia | None:
+        """What its windows may be; None where the model takes none of any length."""
+        return self.media if isinstance(self.media, SequenceMedia) else None
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -14,8 +14,10 @@ from service.manifest import (
     Evidence,
     ExplainerDefaults,
     ImageMedia,
+    Interval,
     Precision,
     Provenance,
+    SequenceMedia,
     Task,
     Tensor,
     TextMedia,
@@ -63,7 +65,7 @@ class Candidate:
         exporter: recurrent networks need `torchscript`: torch's newer exporter freezes the
             number of their steps.
         precision: what the released graph computes in.
-        evidence: see `Manifest`.
+        evidence, interval: see `Manifest`.
         sanity: rows that are explained with learnt and with random weights, and samples of each
             explanation; see `randomisation.check`. No rows = no check.
         measured: names in the manifest's metrics: of the rate that is right, in [0, 1] (classify
@@ -87,7 +89,7 @@ class Candidate:
     truth: NDArray[Any]
     provenance: Provenance
     labels: tuple[str, ...] = ()
-    media: ImageMedia | TextMedia | None = None
+    media: ImageMedia | TextMedia | SequenceMedia | None = None
     explainer: ExplainerDefaults | None = None
     assets: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
@@ -101,6 +103,7 @@ class Candidate:
     calibration: Rows | None = None
     shown: Sequence[str] = ()
     mistakes: int = 10
+    interval: Interval | None = None
 
     def __post_init__(self) -> None:
         """Refuse, before a long export, what cannot be released.

@@ -80,6 +80,15 @@ def _inputs(manifest: Manifest) -> list[str]:
         return [f"- picture: {size}; scaling and normalisation are inside the graph"]
     if isinstance(manifest.media, TextMedia):
         return [f"- text: input `{manifest.media.input}`; its words are numbered by the service"]
+    sequences = manifest.sequences
+    if sequences is not None:
+        gaps = {"refuse": "gaps are refused", "interpolate": "gaps are interpolated, and counted"}
+        return [
+            f"- {_described(manifest.inputs[0])}; {sequences.shortest} to {sequences.longest} "
+            f"steps, {gaps[sequences.gaps]}; scaling is inside the graph",
+            f"- `{sequences.length}`: how many steps of each window are no padding; all, if left "
+            "out",
+        ]
     return [f"- {_described(tensor)}; scaling is inside the graph" for tensor in manifest.inputs]
 
 

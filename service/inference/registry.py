@@ -54,6 +54,15 @@ class LoadedModel:
         size = sum(self.stored.graph(role).stat().st_size for role in self.manifest.graphs)
         return _MEMORY_FACTOR * size + _MEMORY_FLOOR
 
+    def admit(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """A caller's inputs, completed; see `Preparation.admit`.
+
+        Raises:
+            TensorMismatch: nothing can be said about them.
+        """
+        preparation = self.session.preparation
+        return dict(inputs) if preparation is None else preparation.admit(inputs)
+
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the graph alone; see `Session.run`."""
         return self.session.run(inputs)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from service.errors import CorruptModel, InvalidRequest, Unavailable
 from service.inference import devices
 from service.inference.devices import Device
+from service.inference.preparation import preparation_of
 from service.protocol.datatypes import DTYPES
 from service.store import StoredModel
 
@@ -53,6 +54,8 @@ class Session:
         self.reference = model.manifest.reference
         self.threads = threads
         self.runtime_version: str = ort.__version__
+        #: what becomes of inputs before this graph; None where it takes them as they are sent
+        self.preparation = preparation_of(model) if role == "predict" else None
         session = self._open(model, role, device, gpu)
         self.provider: str = session.get_providers()[0]
         if device == "cuda" and self.provider != devices.CUDA:
@@ -94,21 +97,24 @@ class Session:
         """Run the graph.
 
         Args:
-            inputs: every graph input, batch on axis 0, as the manifest declares them.
+            inputs: every input, batch on axis 0, as the manifest declares them.
 
         Returns:
-            Every graph output by name.
+            Every graph output by name, and what is known from the inputs alone.
 
         Raises:
             InvalidRequest: the graph refuses these values, an index out of range say.
         """
+        known: Mapping[str, NDArray[Any]] = {}
+        if self.preparation is not None:
+            inputs, known = self.preparation.feed(inputs)
         try:
             values = self._run(inputs)
         except Exception as error:  # ONNX Runtime's exceptions share no public base
             raise InvalidRequest(
                 f"{self.reference}: the graph refuses these inputs: {error}"
             ) from None
-        return dict(zip(self.output_names, values, strict=True))
+        return {**dict(zip(self.output_names, values, strict=True)), **known}
 
     def warm_up(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         """Run until the allocator is warm; the fastest of three runs is `row_seconds`."""
@@ -170,12 +176,17 @@ def _warm_up(model: StoredModel, session: Session) -> None:
 def blank_inputs(model: StoredModel, rows: int = 1, free: int = 8) -> dict[str, NDArray[Any]]:
     """All-zero inputs in the manifest's shapes; free extents become `free`."""
     blanks: dict[str, NDArray[Any]] = {}
+    sequences = model.manifest.sequences
+    if sequences is not None:
+        free = min(max(free, sequences.shortest), sequences.longest)
     for tensor in model.manifest.inputs:
         shape = (rows, *(free if extent == -1 else extent for extent in tensor.shape[1:]))
         if tensor.datatype == "BYTES":
             blanks[tensor.name] = np.full(shape, "", object)
         else:
             blanks[tensor.name] = np.zeros(shape, DTYPES[tensor.datatype])
+    if sequences is not None:
+        blanks[sequences.length] = np.full(rows, free, np.int64)
     return blanks
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import InvalidParameter
+from service.errors import ExplanationError, InvalidParameter
 from service.explain.background import TableBackground
 from service.explain.feature_explanation import FeatureExplanation
 from service.explain.parameters import ExplainParameters
@@ -21,6 +21,7 @@ from service.explain.sequence import (
 )
 from service.explain.table import TableConfig
 from service.explain.windows import WindowHider
+from service.inference.windows import interpolated
 from service.modalities.modality import (
     ExplainedModel,
     InputExplainer,
@@ -64,6 +65,8 @@ class WindowExplainer(InputExplainer):
         if LENGTH in self.row:
             # What is padded is no part of the sequence.
             self._window = self._window[: max(1, int(self.row[LENGTH].ravel()[0]))]
+        if np.isnan(self._window).any():
+            self._window = self._filled()
         self._background = self._fitting(background_of(model))
         self._config: TableConfig | SegmentsConfig
         if self._background is not None:
@@ -72,6 +75,18 @@ class WindowExplainer(InputExplainer):
         else:
             parameters.refuse_others("sequence by segments", self.own - _STEPS)
             self._config = self._segments_config()
+
+    def _filled(self) -> NDArray[Any]:
+        """The window as the graph has seen it, its gaps filled."""
+        steps = np.array([len(self._window)], np.int64)
+        try:
+            filled: NDArray[Any] = interpolated(self._window[np.newaxis], steps)[0][0]
+            return filled
+        except ValueError:
+            raise ExplanationError(
+                f"{self.model.manifest.reference}: input '{self._name}' has a channel without a "
+                "value: there is nothing to be hidden. Explain a window that was measured."
+            ) from None
 
     def _fitting(self, background: TableBackground | None) -> TableBackground | None:
         """The statistics, where the steps are to be explained by them.

@@ -65,12 +65,11 @@ def decode(
         return InferRequest(None, {manifest.images.input: pixels}, None, {})
     parameters = _parameters(content_type) if rest else {}
     text = _text(body, parameters.get("charset", "utf-8"), manifest)
-    values: NDArray[Any]
     if media_type.strip().lower() == CSV:
-        values = decode_csv(text, manifest, max_rows, _header(parameters, manifest))
+        inputs = decode_csv(text, manifest, max_rows, _header(parameters, manifest))
     else:
-        values = _one_string(text, manifest)
-    return InferRequest(None, {manifest.inputs[0].name: values}, None, {})
+        inputs = {manifest.inputs[0].name: _one_string(text, manifest)}
+    return InferRequest(None, inputs, None, {})
 
 
 def _takes_text(manifest: Manifest) -> bool:

@@ -63,7 +63,9 @@ def decode(body: bytes, json_size: int, manifest: Manifest, max_rows: int) -> In
             f"{signature.where}: got {len(body) - reader.offset} bytes after the last tensor, "
             "wanted none. Make the binary_data_size of the inputs add up to the body."
         )
-    if request.id is None and len(reader.parts) == len(signature.inputs):
+    # A form knows nothing of an order of features.
+    plain = request.id is None and b'"features"' not in text
+    if plain and len(reader.parts) == len(signature.inputs):
         signature.remember((text, max_rows), Form(tuple(reader.parts), request))
     return request
 

@@ -103,13 +103,16 @@ def _inputs(
         slot = _slot(tensor, signature, inputs)
         if tensor.get("datatype") != slot.datatype:
             slot.refuse(f"has datatype {shown(tensor.get('datatype'))}", repr(slot.datatype))
+        named = parameters_of(tensor, slot.where, "parameters").get("features")
+        order = None if named is None else slot.order_of(named)
         shape = slot.concrete(tensor.get("shape"), max_rows)
         if inputs and shape[0] != rows:
             slot.refuse(f"has {shape[0]} rows", f"{rows} as in input '{next(iter(inputs))}'")
         rows = shape[0]
-        inputs[slot.name] = take(slot, tensor, shape)
-    if len(inputs) != len(signature.inputs):
-        missing = ", ".join(f"'{name}'" for name in signature.inputs if name not in inputs)
+        values = take(slot, tensor, shape)
+        inputs[slot.name] = values if order is None else values[..., order]
+    if len(inputs) != len(signature.inputs) and (lacking := signature.missing(inputs)):
+        missing = ", ".join(f"'{name}'" for name in lacking)
         raise TensorMismatch(
             f"{signature.where}: got {len(inputs)} of {len(signature.inputs)} inputs, "
             f"wanted {missing} too. GET /v2/models/{signature.manifest.name} lists every input."

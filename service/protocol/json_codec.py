@@ -114,6 +114,8 @@ def _converted(slot: Slot, data: list[Any], booleans: bool) -> NDArray[Any]:
     numbers = (int, float) if slot.floating else (int,)
     if booleans and bool in set(map(type, data)):
         _refuse_element(slot, data, numbers)
+    if slot.gaps and None in data:
+        data = [math.nan if value is None else value for value in data]
     try:
         buffer = bytes(data) if datatype == "UINT8" else _packed(_TYPECODES[datatype], data)
     except (struct.error, TypeError, ValueError, OverflowError):

@@ -16,12 +16,17 @@ _TASK_OUTPUTS: Final[dict[str, tuple[Tensor, ...]]] = {
         Tensor(name="confidence", datatype="FP32", shape=(-1,), range=(0.0, 1.0)),
     ),
 }
+#: How many values of a row were gaps and have been interpolated.
+_INTERPOLATED: Final = Tensor(name="interpolated", datatype="INT64", shape=(-1,), unit="values")
 
 
 def task_outputs(manifest: Manifest) -> tuple[Tensor, ...]:
-    """Outputs that the model's task adds to the graph's own, in the order of the answer."""
+    """Outputs that are added to the graph's own: by the task, and of gaps that were filled."""
     own = {tensor.name for tensor in manifest.outputs}
-    return tuple(t for t in _TASK_OUTPUTS.get(manifest.task, ()) if t.name not in own)
+    added = _TASK_OUTPUTS.get(manifest.task, ())
+    if manifest.sequences is not None and manifest.sequences.gaps == "interpolate":
+        added = (*added, _INTERPOLATED)
+    return tuple(t for t in added if t.name not in own)
 
 
 def server_metadata(version: str) -> dict[str, Any]:
@@ -52,6 +57,8 @@ def model_metadata(manifest: Manifest, versions: Sequence[str]) -> dict[str, Any
         "labels": list(manifest.labels),
         "media": manifest.media.model_dump(mode="json") if manifest.media else None,
     }
+    if manifest.interval is not None:
+        parameters["interval"] = manifest.interval.model_dump(mode="json")
     outputs = (*manifest.outputs, *task_outputs(manifest))
     return {
         "name": manifest.name,

@@ -6,6 +6,7 @@ pays for a neighbour's mistake.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
@@ -23,6 +24,8 @@ _KEPT: Final = 256
 #: Headers known again for each model, and the length in bytes beyond which none is.
 _FORMS: Final = 64
 _LONGEST_FORM: Final = 4096
+#: Names that an error message lists.
+_LISTED: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,12 @@ class Slot:
     floating: bool
     where: str
     remedy: str
+    #: names of the last axis, by which a caller may order it
+    features: tuple[str, ...] = ()
+    #: whether a value may be missing: NaN, or null in JSON
+    gaps: bool = False
+    #: whether it may be left out; the model then knows what it is
+    optional: bool = False
 
     def refuse(self, got: str, wanted: str, remedy: str = "") -> NoReturn:
         """Raise TensorMismatch: where, got, wanted, remedy."""
@@ -74,6 +83,29 @@ class Slot:
             f"Send one item per row on axis 0. {self.remedy}",
         )
 
+    def order_of(self, given: Sequence[Any]) -> list[int]:
+        """Where each element of the last axis stands among the names that a caller gave.
+
+        Args:
+            given: names of the last axis as it was sent; whatever JSON gave.
+
+        Raises:
+            TensorMismatch: they are not the manifest's, each once, in any order.
+        """
+        wanted = f"each of {listed(self.features)} once, in any order"
+        if not self.features:
+            self.refuse(f"has features {shown(given)}", "none: the manifest names no features")
+        if type(given) is not list or not all(type(name) is str for name in given):
+            self.refuse(f"has features {shown(given)}", wanted)
+        if missing := [name for name in self.features if name not in given]:
+            self.refuse(f"lacks the features {listed(missing)}", wanted)
+        if unknown := [name for name in given if name not in self.features]:
+            self.refuse(f"has unknown features {listed(unknown)}", wanted)
+        if len(given) != len(self.features):
+            twice = sorted({name for name in given if given.count(name) > 1})
+            self.refuse(f"has the features {listed(twice)} twice", wanted)
+        return [given.index(name) for name in self.features]
+
     def check_values(self, array: NDArray[Any]) -> None:
         """Refuse NaN, Infinity and what lies outside the declared range.
 
@@ -85,11 +117,15 @@ class Slot:
         """
         if self.range is not None and array.size:
             low, high = self.range
+            if self.gaps:
+                if not ((array >= low) & (array <= high) | np.isnan(array)).all():
+                    self._refuse_value(array)
             # Comparisons with NaN are false, so one test refuses it too.
-            if not (array.min() >= low and array.max() <= high):
+            elif not (array.min() >= low and array.max() <= high):
                 self._refuse_value(array)
         elif self.floating and not np.isfinite(array).all():
-            self._refuse_value(array)
+            if not self.gaps or np.isinf(array).any():
+                self._refuse_value(array)
 
     def _refuse_value(self, array: NDArray[Any]) -> NoReturn:
         flat = array.reshape(-1)
@@ -99,6 +135,9 @@ class Slot:
             low, high = self.range
             good &= (flat >= low) & (flat <= high)
             wanted = f"{low:g} to {high:g}"
+        if self.gaps:
+            good |= np.isnan(flat)
+            wanted += " or a gap"
         index = int(np.argmin(good))
         self.refuse(
             f"has {flat[index].item()!r} at element {index}",
@@ -149,18 +188,25 @@ class Signature:
         self.forms[header] = form
 
     def single(self) -> Slot:
-        """The only input.
+        """The only input that has to be sent.
 
         Raises:
-            TensorMismatch: the model has several.
+            TensorMismatch: there are several.
         """
-        if len(self.inputs) != 1:
+        needed = [slot for slot in self.inputs.values() if not slot.optional]
+        if len(needed) != 1:
             raise TensorMismatch(
                 f"{self.where}: got a raw body for {len(self.inputs)} inputs "
                 f"({', '.join(self.inputs)}), wanted a model with one. "
                 "Send JSON, or binary tensors behind a JSON header."
             )
-        return next(iter(self.inputs.values()))
+        return needed[0]
+
+    def missing(self, inputs: Mapping[str, Any]) -> list[str]:
+        """Names of inputs that have to be sent and were not."""
+        return [
+            name for name, slot in self.inputs.items() if name not in inputs and not slot.optional
+        ]
 
 
 _compiled: dict[int, Signature] = {}
@@ -200,6 +246,7 @@ def _slot(manifest: Manifest, tensor: Tensor) -> Slot:
         # A bound beyond the dtype would become Infinity in it, and let Infinity pass.
         finite = np.finfo(dtype)
         bounds = max(bounds[0], float(finite.min)), min(bounds[1], float(finite.max))
+    sequences = manifest.sequences
     return Slot(
         name=tensor.name,
         datatype=tensor.datatype,
@@ -209,7 +256,18 @@ def _slot(manifest: Manifest, tensor: Tensor) -> Slot:
         floating=dtype.kind == "f",
         where=f"{manifest.reference}: input '{tensor.name}'",
         remedy=f"GET /v2/models/{manifest.name} lists every input.",
+        features=tensor.features or (),
+        gaps=sequences is not None
+        and sequences.gaps == "interpolate"
+        and tensor.name == sequences.input,
+        optional=sequences is not None and tensor.name == sequences.length,
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for an error message, not too many of them."""
+    some = ", ".join(shown(name) for name in names[:_LISTED])
+    return some if len(names) <= _LISTED else f"{some} and {len(names) - _LISTED} more"
 
 
 def shown(value: Any) -> str:

@@ -16,19 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import MalformedBody, TensorMismatch, TooLarge
-from service.manifest import Manifest
+from service.manifest import Manifest, SequenceMedia
 from service.protocol.datatypes import DTYPES
-from service.protocol.signature import Slot, shown, signature_of
+from service.protocol.signature import Slot, listed, shown, signature_of
 
 #: array codes that hold any value of these kinds of dtype in 8 bytes.
 _CODES: Final = {"f": "d", "i": "q", "u": "Q"}
-#: Column names that an error message lists.
-_LISTED: Final = 8
+#: What people write in a cell where nothing was measured, in lower case.
+_GAPS: Final = frozenset({"", "nan", "na", "null"})
 
 
 def takes_table(manifest: Manifest) -> bool:
-    """Whether a model reads tables: one numeric input of (n), (n, F) or (n, T, F)."""
-    if len(manifest.inputs) != 1:
+    """Whether a model reads tables: one numeric input of (n), (n, F) or (n, T, F).
+
+    The lengths of windows are read off the table.
+    """
+    if len(manifest.inputs) != 1 and manifest.sequences is None:
         return False
     tensor = manifest.inputs[0]
     return DTYPES[tensor.datatype].kind in _CODES and len(tensor.shape) <= 3
@@ -36,11 +39,13 @@ def takes_table(manifest: Manifest) -> bool:
 
 def decode_csv(
     text: str, manifest: Manifest, max_rows: int, header: bool | None = None
-) -> NDArray[Any]:
-    """Decode a table into the model's input.
+) -> dict[str, NDArray[Any]]:
+    """Decode a table into the model's inputs.
 
     Each line is a row of the batch. Where the input is (n, T, F), each line is a moment, T of
-    them in a row are a window, and an empty line stands between two windows.
+    them in a row are a window, and an empty line stands between two windows. Windows may have
+    several lengths where the manifest has `SequenceMedia`; empty cells are gaps where it
+    interpolates them.
 
     Columns are matched by name where there is a header row, whatever their order; else their
     number and order are the manifest's.
@@ -52,7 +57,8 @@ def decode_csv(
         header: whether the first row names columns; None: it does unless its cells are numbers.
 
     Returns:
-        (n), (n, F) or (n, T, F) in the input's dtype, n >= 1.
+        (n), (n, F) or (n, T, F) in the input's dtype, n >= 1, by name; and lengths (n,) where the
+        windows are not all as long as the longest.
 
     Raises:
         MalformedBody: no CSV, ragged, or no rows.
@@ -84,11 +90,14 @@ class _Table:
         self.lines: array[int] = array("Q")
         #: number of the first row of each window
         self.begins: list[int] = [0]
+        self.sequences = manifest.sequences
 
-    def read(self, text: str, header: bool | None) -> NDArray[Any]:
+    def read(self, text: str, header: bool | None) -> dict[str, NDArray[Any]]:
         plain = text.isascii() and "_" not in text
         number: Any = float if self.slot.floating else int
         take = number if plain else _strictly(number)
+        if self.slot.gaps:
+            take = _or_gap(take)
         empty = 0
         first = True
         for line, fields in self._rows(text):
@@ -108,7 +117,7 @@ class _Table:
             raise MalformedBody(
                 f"{self.where}: got no rows, wanted at least one. {self.slot.remedy}"
             )
-        return self._tensor()
+        return self._inputs()
 
     def _rows(self, text: str) -> Iterator[tuple[int, list[str]]]:
         """Line number and fields of each row; no fields where a line is empty."""
@@ -151,6 +160,8 @@ class _Table:
 
     def _end_window(self) -> None:
         """Hold the last window's rows against the others' or the manifest's."""
+        if self.sequences is not None:
+            return
         extent = self.slot.shape[1]
         if extent < 0:  # the first window says
             extent = self.begins[1] if len(self.begins) > 1 else len(self.lines)
@@ -178,7 +189,7 @@ class _Table:
         if all(numbers) and len(known) == len(fields):
             raise MalformedBody(
                 f"{self.where}: line 1 could be names or numbers "
-                f"({_listed(fields)}). Send Content-Type: text/csv; header=present, or "
+                f"({listed(fields)}). Send Content-Type: text/csv; header=present, or "
                 "header=absent."
             )
         return bool(known) if any(numbers) else any(field.strip() for field in fields)
@@ -189,16 +200,16 @@ class _Table:
         where = f"{self.where}: header row"
         if not self.names:
             raise TensorMismatch(
-                f"{where}: got {_listed(given)}, but the manifest names no features. Send the rows "
+                f"{where}: got {listed(given)}, but the manifest names no features. Send the rows "
                 "alone, columns in the model's order."
             )
-        wanted = f"wanted each of {_listed(self.names)} once, in any order. {self.slot.remedy}"
+        wanted = f"wanted each of {listed(self.names)} once, in any order. {self.slot.remedy}"
         if twice := [name for name in self.names if given.count(name) > 1]:
-            raise TensorMismatch(f"{where}: got column {_listed(twice)} twice, {wanted}")
+            raise TensorMismatch(f"{where}: got column {listed(twice)} twice, {wanted}")
         if unknown := [name for name in given if name not in self.names]:
-            raise TensorMismatch(f"{where}: got unknown column {_listed(unknown)}, {wanted}")
+            raise TensorMismatch(f"{where}: got unknown column {listed(unknown)}, {wanted}")
         if missing := [name for name in self.names if name not in given]:
-            raise TensorMismatch(f"{where}: column {_listed(missing)} is missing, {wanted}")
+            raise TensorMismatch(f"{where}: column {listed(missing)} is missing, {wanted}")
         self.columns = given
         order = [given.index(name) for name in self.names]
         self.order = None if order == list(range(len(order))) else order
@@ -243,7 +254,7 @@ class _Table:
     def _row(self, row: int) -> str:
         return "" if self.windows else f" (row {row})"
 
-    def _tensor(self) -> NDArray[Any]:
+    def _inputs(self) -> dict[str, NDArray[Any]]:
         if self.windows:
             self._end_window()
         wide: NDArray[Any] = np.frombuffer(self.values, self.values.typecode)
@@ -251,6 +262,8 @@ class _Table:
             narrow = wide.astype(self.slot.dtype)
         low, high = self.slot.range or (-np.inf, np.inf)
         good = np.isfinite(narrow) & (narrow >= low) & (narrow <= high)
+        if self.slot.gaps:
+            good |= np.isnan(narrow)
         if not self.slot.floating:
             good &= narrow == wide
         if not good.all():
@@ -259,10 +272,26 @@ class _Table:
         table = narrow.reshape(len(self.lines), self.width)
         if self.order is not None:
             table = np.ascontiguousarray(table[:, self.order])
+        if self.sequences is not None:
+            return self._several(table, self.sequences)
         shapes = {1: (-1,), 2: (-1, self.width), 3: (len(self.begins), -1, self.width)}
         shaped = table.reshape(shapes[len(self.slot.shape)])
         self.slot.concrete(list(shaped.shape), self.max_rows)
-        return shaped
+        return {self.slot.name: shaped}
+
+    def _several(self, table: NDArray[Any], media: SequenceMedia) -> dict[str, NDArray[Any]]:
+        """Windows of their own lengths, padded with 0."""
+        lengths = np.diff([*self.begins, len(table)]).astype(np.int64)
+        longest = int(lengths.max())
+        if longest > media.longest:  # before so much is padded
+            at = int(lengths.argmax())
+            raise TensorMismatch(
+                f"{self.where}: window {at}, which begins at line {self.lines[self.begins[at]]}: "
+                f"got {longest} rows, wanted at most {media.longest}. Send the last ones."
+            )
+        windows = np.zeros((len(lengths), longest, self.width), table.dtype)
+        windows[np.arange(longest) < lengths[:, np.newaxis]] = table
+        return {self.slot.name: windows, media.length: lengths}
 
 
 def _strictly(number: Any) -> Any:
@@ -276,15 +305,18 @@ def _strictly(number: Any) -> Any:
     return take
 
 
+def _or_gap(number: Any) -> Any:
+    """`number`, or NaN where a cell says that there is none."""
+
+    def take(field: str) -> Any:
+        return np.nan if field.strip().lower() in _GAPS else number(field)
+
+    return take
+
+
 def _is_number(field: str) -> bool:
     try:
         float(field)
     except ValueError:
         return False
     return True
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names for an error message, not too many of them."""
-    some = ", ".join(shown(name) for name in names[:_LISTED])
-    return some if len(names) <= _LISTED else f"{some} and {len(names) - _LISTED} more"

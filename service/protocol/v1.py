@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.errors import MalformedBody
+from service.errors import MalformedBody, TensorMismatch
 from service.manifest import Manifest
 from service.protocol import envelope, json_codec
 from service.protocol.datatypes import texts
@@ -35,7 +35,7 @@ def decode(body: bytes, manifest: Manifest, max_rows: int) -> InferRequest:
         raise MalformedBody(
             f'{manifest.name}: wanted {{"instances": [...]}} with at least one instance.'
         )
-    columns = _columns(instances, manifest)
+    columns = _windows(_columns(instances, manifest), manifest)
     datatypes = {tensor.name: tensor.datatype for tensor in manifest.inputs}
     request = {
         "parameters": document.get("parameters") or {},
@@ -61,12 +61,31 @@ def _columns(instances: list[Any], manifest: Manifest) -> dict[str, list[Any]]:
         return {name: [instance[name] for instance in instances] for name in names}
     if any(isinstance(instance, dict) for instance in instances):
         raise MalformedBody(f"{manifest.name}: instances: some are objects and some are not.")
-    if len(manifest.inputs) != 1:
+    if len(manifest.inputs) != 1 and manifest.sequences is None:
         wanted = ", ".join(tensor.name for tensor in manifest.inputs)
         raise MalformedBody(
             f"{manifest.name}: instances: wanted an object with the inputs {wanted} each."
         )
     return {manifest.inputs[0].name: instances}
+
+
+def _windows(columns: dict[str, list[Any]], manifest: Manifest) -> dict[str, list[Any]]:
+    """Windows of several lengths as windows of one, padded, and how long each of them is."""
+    media = manifest.sequences
+    windows = columns.get(media.input) if media is not None else None
+    if media is None or windows is None or media.length in columns:
+        return columns
+    if not all(isinstance(one, list) and one and isinstance(one[0], list) for one in windows):
+        return columns
+    lengths = [len(one) for one in windows]
+    if max(lengths) > media.longest:  # before so much is padded
+        raise TensorMismatch(
+            f"{manifest.reference}: input '{media.input}', row {lengths.index(max(lengths))}: got "
+            f"{max(lengths)} steps, wanted at most {media.longest}. Send the last ones."
+        )
+    blank = [0.0] * len(windows[0][0])
+    padded = [one + [blank] * (max(lengths) - len(one)) for one in windows]
+    return {**columns, media.input: padded, media.length: lengths}
 
 
 def _shape(values: Any) -> list[int]:

@@ -86,6 +86,8 @@ def decoded(
     """The inference request of a body that has arrived; see `infer_request`."""
     start = time.perf_counter()
     request = _decoded(headers, body, model, settings, version_1)
+    if model.session.preparation is not None:
+        request.inputs = model.admit(request.inputs)
     model.metrics.preprocess(time.perf_counter() - start)
     return request
 

@@ -46,6 +46,12 @@ TABLES = (
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
+def decoded(text: str, of: Manifest, max_rows: int, header: bool | None = None) -> Any:
+    """The one input of a table."""
+    (array,) = decode_csv(text, of, max_rows, header).values()
+    return array
+
+
 def written(rows: list[list[str]], ending: str = "\r\n") -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator=ending).writerows(rows)
@@ -61,35 +67,35 @@ def test_columns_are_found_by_name_and_numbers_are_kept_bit_for_bit(
     rows: list[tuple[float, ...]], order: list[int], ending: str
 ) -> None:
     shuffled = [[repr(row[i]) for i in order] for row in rows]
-    named = decode_csv(written([[NAMES[i] for i in order], *shuffled], ending), TABLE, 20)
+    named = decoded(written([[NAMES[i] for i in order], *shuffled], ending), TABLE, 20)
     np.testing.assert_array_equal(named, np.array(rows, np.float64), strict=True)
     assert named.flags.c_contiguous
     plain = written([[repr(cell) for cell in row] for row in rows], ending)
-    assert decode_csv(plain, TABLE, 20).tobytes() == named.tobytes()
+    assert decoded(plain, TABLE, 20).tobytes() == named.tobytes()
 
 
 @pytest.mark.parametrize("datatype", [*NUMERIC, "FP16"])
 def test_every_numeric_datatype_from_end_to_end_of_its_range(datatype: str) -> None:
     of = model(datatype, (-1, 2))
-    dtype = decode_csv("0,1", of, 1).dtype
+    dtype = decoded("0,1", of, 1).dtype
     limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
     ends = [limits.min.item() if dtype.kind == "f" else limits.min, limits.max]
-    array = decode_csv(f"{ends[0]},{ends[1]}\n", of, 1)
+    array = decoded(f"{ends[0]},{ends[1]}\n", of, 1)
     assert array.tolist() == [[int(e) if dtype.kind in "iu" else float(e) for e in ends]]
     beyond = "1e309" if dtype.kind == "f" else str(int(limits.max) + 1)
     with pytest.raises(TensorMismatch, match=r"line 2 \(row 1\), column 2: got .*" + datatype):
-        decode_csv(f"0,1\n1,{beyond}\n", of, 2)
+        decoded(f"0,1\n1,{beyond}\n", of, 2)
 
 
 def test_each_shape_that_is_a_table() -> None:
-    assert decode_csv("5\n-6\n", COLUMN, 2).tolist() == [5, -6]
-    assert decode_csv("x\n5\n", COLUMN, 2).tolist() == [5]  # one column bears the input's name
-    assert decode_csv("1,2,3,4\n5,6,7,8\n", FREE, 2).shape == (2, 4)
-    assert decode_csv(" 1 , 2\n\n\n", WHOLE, 1).tolist() == [[1, 2]]
-    two = decode_csv("current,flow\n1,2\n3,4\n\n5,6\n7,8\n", WINDOWS, 2)
+    assert decoded("5\n-6\n", COLUMN, 2).tolist() == [5, -6]
+    assert decoded("x\n5\n", COLUMN, 2).tolist() == [5]  # one column bears the input's name
+    assert decoded("1,2,3,4\n5,6,7,8\n", FREE, 2).shape == (2, 4)
+    assert decoded(" 1 , 2\n\n\n", WHOLE, 1).tolist() == [[1, 2]]
+    two = decoded("current,flow\n1,2\n3,4\n\n5,6\n7,8\n", WINDOWS, 2)
     assert two.tolist() == [[[2, 1], [4, 3]], [[6, 5], [8, 7]]]
-    assert decode_csv("1,2\n3,4\n5,6\n", FREE_WINDOWS, 1).shape == (1, 3, 2)
-    assert decode_csv("1,2\n\n3,4\n", FREE_WINDOWS, 2).tolist() == [[[1, 2]], [[3, 4]]]
+    assert decoded("1,2\n3,4\n5,6\n", FREE_WINDOWS, 1).shape == (1, 3, 2)
+    assert decoded("1,2\n\n3,4\n", FREE_WINDOWS, 2).tolist() == [[[1, 2]], [[3, 4]]]
 
 
 def test_what_is_no_table() -> None:
@@ -100,13 +106,13 @@ def test_what_is_no_table() -> None:
 
 def test_whether_the_first_row_is_a_header_is_never_guessed() -> None:
     with pytest.raises(MalformedBody, match="names or numbers.*header=present"):
-        decode_csv("2,1\n5,6\n", NUMBERED, 2)
-    assert decode_csv("2,1\n5,6\n", NUMBERED, 2, header=True).tolist() == [[6, 5]]
-    assert decode_csv("2,1\n5,6\n", NUMBERED, 2, header=False).tolist() == [[2, 1], [5, 6]]
+        decoded("2,1\n5,6\n", NUMBERED, 2)
+    assert decoded("2,1\n5,6\n", NUMBERED, 2, header=True).tolist() == [[6, 5]]
+    assert decoded("2,1\n5,6\n", NUMBERED, 2, header=False).tolist() == [[2, 1], [5, 6]]
     with pytest.raises(TensorMismatch, match="line 1 .*column 'a': got 'a'"):
-        decode_csv("a,b\n", WHOLE, 2, header=False)
+        decoded("a,b\n", WHOLE, 2, header=False)
     with pytest.raises(TensorMismatch, match="unknown column '1', '2'"):
-        decode_csv("1,2\n3,4\n", WHOLE, 2, header=True)
+        decoded("1,2\n3,4\n", WHOLE, 2, header=True)
 
 
 @pytest.mark.parametrize(
@@ -154,15 +160,15 @@ def test_whatever_is_wrong_is_named_by_its_place(
     of: Manifest, body: str, kind: type[GlasslineError], said: str
 ) -> None:
     with pytest.raises(kind, match=re.escape(said)):
-        decode_csv(body, of, 100)
+        decoded(body, of, 100)
 
 
 def test_a_batch_that_is_too_large_is_refused_where_it_becomes_so() -> None:
     with pytest.raises(TooLarge, match="line 3: got more than 2 rows.*GLASSLINE_MAX_BATCH_ROWS"):
-        decode_csv("1,2,3\n" * 3 + "rubbish", TABLE, 2)
+        decoded("1,2,3\n" * 3 + "rubbish", TABLE, 2)
     with pytest.raises(TooLarge, match="more than 1 windows"):
-        decode_csv("1,2\n3,4\n\n1,2\n3,4\n", WINDOWS, 1)
-    assert decode_csv("1,2\n" * 500, FREE_WINDOWS, 1).shape == (1, 500, 2)
+        decoded("1,2\n3,4\n\n1,2\n3,4\n", WINDOWS, 1)
+    assert decoded("1,2\n" * 500, FREE_WINDOWS, 1).shape == (1, 500, 2)
 
 
 CELLS = st.sampled_from(
@@ -179,7 +185,7 @@ def test_any_text_gives_a_fitting_tensor_or_a_glassline_error(
 ) -> None:
     tensor = of.inputs[0]
     try:
-        array = decode_csv(body, of, 5, header)
+        array = decoded(body, of, 5, header)
     except GlasslineError:
         return
     assert len(array.shape) == len(tensor.shape)

@@ -36,6 +36,7 @@ FAMILIES = (
     Family("family-mlp", "mlp --data wine --hidden 8 --epochs 15 --learning-rate 0.01"),
     Family("family-mlp-two", "mlp --data breast_cancer --hidden 8 --epochs 10"),
     Family("family-mlp-value", "mlp --data diabetes --hidden 8 --epochs 10"),
+    Family("family-gru", "recurrent --units 12 --epochs 3"),
     Family("family-lenet", "cnn --epochs 3"),
 )
 

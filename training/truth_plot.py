@@ -1,0 +1,76 @@
+"""Predicted against true, one mark a unit: the picture of a regression that people look at."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+_BLUE, _ORANGE, _GREY = "#1f5f99", "#c8540a", "#8a8a8a"
+
+
+def truth_plot(
+    predicted: NDArray[np.float64],
+    true: NDArray[np.float64],
+    margin: float | None,
+    what: str,
+    title: str,
+    units: str = "unit",
+) -> bytes:
+    """A PNG of 1200 x 560 pixels: units in the order of their truth, and the scatter beside.
+
+    Args:
+        predicted, true: (n,) one a unit, in the unit of `what`.
+        margin: half the width of the interval; None = there is none.
+        what: the value, with its unit.
+        title: the model.
+        units: what a mark is, in the singular.
+    """
+    order = np.argsort(true, kind="stable")
+    true, predicted = true[order], predicted[order]
+    at = np.arange(len(true))
+    figure = Figure(figsize=(12, 5.6), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
+    figure.suptitle(title, fontsize=12)
+    _by_unit(left, at, true, predicted, margin)
+    left.set_xlabel(f"{len(true)} {units}s of the test part, in the order of their true value")
+    left.set_ylabel(what)
+    low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
+    right.plot([low, high], [low, high], color=_GREY, linewidth=1)
+    right.scatter(true, predicted, s=18, color=_BLUE, alpha=0.75)
+    right.set_xlabel(f"true {what}")
+    right.set_ylabel(f"predicted {what}")
+    right.set_aspect("equal", adjustable="datalim")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", metadata={"Software": None})
+    return picture.getvalue()
+
+
+def _by_unit(
+    axes: object,
+    at: NDArray[np.intp],
+    true: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    margin: float | None,
+) -> None:
+    from matplotlib.axes import Axes
+
+    assert isinstance(axes, Axes)
+    if margin is not None:
+        outside = np.abs(predicted - true) > margin
+        axes.vlines(at, predicted - margin, predicted + margin, color=_BLUE, alpha=0.25,
+                    linewidth=2, label="interval")  # fmt: skip
+    else:
+        outside = np.zeros(len(at), bool)
+    axes.scatter(at, predicted, s=16, color=_BLUE, label="predicted", zorder=3)
+    axes.plot(at, true, color="black", linewidth=1.2, label="true", zorder=2)
+    if outside.any():
+        axes.scatter(at[outside], predicted[outside], s=26, color=_ORANGE, zorder=4,
+                     label=f"interval misses the truth ({outside.sum()})")  # fmt: skip
+    axes.legend(frameon=False, loc="upper left")
