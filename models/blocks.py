@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,44 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky-relu": nn.LeakyReLU,
 }
+
+
+class Pixels(nn.Module):
+    """Raw pixels to network units: `value * gain + offset`, in FP32.
+
+    Input (n, C, H, W), UINT8 or float, 0 to 255. Output the same shape, FP32.
+
+    Args:
+        gain, offset: one number for all channels, or one for each.
+    """
+
+    def __init__(self, gain: float | Sequence[float], offset: float | Sequence[float]) -> None:
+        super().__init__()
+        # Part of the graph, not of what is learnt: no entries of the state dict.
+        self.register_buffer("gain", _planes(gain), persistent=False)
+        self.register_buffer("offset", _planes(offset), persistent=False)
+        self.gain: Tensor
+        self.offset: Tensor
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.to(torch.float32) * self.gain + self.offset
+
+
+def _planes(given: float | Sequence[float]) -> Tensor:
+    """Numbers by channel as (C, 1, 1), C = 1 for all alike."""
+    numbers = [given] if isinstance(given, int | float) else list(given)
+    return torch.tensor(numbers, dtype=torch.float32).view(-1, 1, 1)
+
+
+class Probabilities(nn.Module):
+    """A network that gives logits (n, classes), as the service wants it: softmax included."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.softmax(self.network(image), dim=-1)
 
 
 class Tempered(nn.Module):

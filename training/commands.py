@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +17,7 @@ from rich.console import Console
 from service import settings as configuration
 from service.errors import GlasslineError
 from service.store import ModelStore
-from training.options import CNN, Options, WrongOption, taking
+from training.options import WrongOption
 
 if TYPE_CHECKING:
     from service.manifest import Precision
@@ -52,18 +51,6 @@ app = typer.Typer(
 )
 
 
-class Arch(StrEnum):
-    """Architectures that `train cnn` knows."""
-
-    lenet5 = "lenet5"
-
-
-class Data(StrEnum):
-    """Data sources that `train cnn` knows."""
-
-    digits = "digits"
-
-
 IfMissing = Annotated[
     bool, typer.Option("--if-missing", help="Do nothing when the store has a model of this name.")
 ]
@@ -81,51 +68,6 @@ EightBits = Annotated[
         "a quarter of the size, faster where the processor has VNNI.",
     ),
 ]
-ArchOption = Annotated[
-    Arch, typer.Option(help="Architecture. lenet5: 61,706 parameters, 32 x 32 grey pixels.")
-]
-DataOption = Annotated[
-    Data, typer.Option(help="What to learn. digits: scikit-learn's 1,797 handwritten digits.")
-]
-Name = Annotated[str, typer.Option(help="Name to release under: lower case, digits, dashes.")]
-
-
-@app.command()
-@taking(CNN, without=("scaling", "refit"))
-def cnn(
-    arch: ArchOption = Arch.lenet5,
-    data: DataOption = Data.digits,
-    name: Name = "lenet-digits",
-    fp16: HalfPrecision = False,
-    if_missing: IfMissing = False,
-    *,
-    options: Callable[[], Options],
-) -> None:
-    """Train a convolutional classifier.
-
-    Without options: LeNet-5 on the digits that come with scikit-learn, in about half a
-    minute, about 99 % right on digits it has never seen.
-
-    [dim]glassline train cnn[/dim]
-
-    [dim]glassline train cnn --seed 1 --epochs 60 --name lenet-second[/dim]
-
-    [dim]glassline train cnn --if-missing  # in scripts: train once, then reuse[/dim]
-    """
-    with one_message():
-        store = ModelStore(configuration.load().root)
-        if if_missing and is_there(store, name):
-            return
-        chosen = options()
-        check_name(name)
-        with told_patience():
-            from training import train_cnn
-        started = time.perf_counter()
-        config = train_cnn.Config(
-            arch=arch.value, data=data.value, name=name,
-            precision="fp16" if fp16 else "fp32", options=chosen,
-        )  # fmt: skip
-        report(train_cnn.main(config, store, out), time.perf_counter() - started)
 
 
 @app.command("imagenet-example")
@@ -228,4 +170,9 @@ def _say(line: str) -> None:
 
 
 # Each registers its command on `app`, and therefore comes last.
-from training import again_command, mlp_command, recurrent_command  # noqa: E402, F401
+from training import (  # noqa: E402
+    again_command,  # noqa: F401
+    cnn_command,  # noqa: F401
+    mlp_command,  # noqa: F401
+    recurrent_command,  # noqa: F401
+)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,9 +24,10 @@ from training.batches import Batches
 from training.best_epoch import BestEpoch, Epoch, told
 from training.checkpoints import Checkpoint, WholeFiles, load_checkpoint
 from training.lessons import Bar, one_thread, quiet_lightning
-from training.optimizers import optimizer_of, schedule_of, weights_of
+from training.optimizers import NO_RATES, optimizer_of, schedule_of, weights_of
 from training.options import Options, WrongOption
 from training.torchvision_import import lightning
+from training.waiting import Clocked, Waiting
 
 __all__ = ["Epoch", "Fitted", "Lesson", "Loss", "fit"]
 
@@ -38,11 +39,16 @@ VALIDATED = 1024
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """How a fit went. The network has the weights of `best`, an index of `epochs`."""
+    """How a fit went. The network has the weights of `best`, an index of `epochs`.
+
+    `waiting` is the share of the seconds in which training waited for its next batch, augmenting
+    it included; None where processes trained together, which do not tell.
+    """
 
     epochs: tuple[Epoch, ...]
     best: int
     seconds: float
+    waiting: float | None = None
 
 
 def fit(
@@ -59,6 +65,7 @@ def fit(
     augment: Callable[..., Any] | None = None,
     lengths: NDArray[np.intp] | None = None,
     validated: int = VALIDATED,
+    rates: Mapping[str, float] = NO_RATES,
 ) -> Fitted:
     """Fit a network in place; the same seed gives the same weights on the same machine.
 
@@ -74,6 +81,7 @@ def fit(
         keep: which epoch's weights; `last` where the validation part says nothing.
         lengths: of the training rows, where they differ: see `Batches`.
         validated: rows that are validated together.
+        rates: share of the learning rate by name of the parameter; 1 where none is named.
 
     Raises:
         WrongOption: the machine has not what an option asks for.
@@ -82,7 +90,7 @@ def fit(
     accelerator = accelerator_of(options)
     started = time.perf_counter()
     torch.manual_seed(options.seed)
-    lesson = Lesson(network, loss, score, training_loss or loss, options, augment)
+    lesson = Lesson(network, loss, score, training_loss or loss, options, augment, rates)
     rows, shares = len(train[-1]), options.devices
     size = {"full": rows, "mini": options.batch_size, "stochastic": 1}[options.batch_mode]
     shown = f"validation_{score[0]}"
@@ -91,9 +99,10 @@ def fit(
     if options.checkpoint:
         callbacks.append(Checkpoint(Path(options.checkpoint)))
     with one_thread(), quiet_lightning(), told(best, network, options) as of_rank_0:
+        order = Batches(rows, size, options.seed, options.reshuffle, shares, lengths)
         _trainer(options, accelerator, title, [*callbacks, *of_rank_0]).fit(
             lesson,
-            _loader(train, Batches(rows, size, options.seed, options.reshuffle, shares, lengths)),
+            _loader(train, order, lesson.waiting),
             _loader(validation, Batches(len(validation[-1]), validated, shares=shares)),
             **load_checkpoint(options),
         )
@@ -103,7 +112,9 @@ def fit(
             f"{title}: training diverged, its weights are no longer finite. "
             f"Lower --learning-rate (it was {options.learning_rate:g}), or raise --batch-size."
         )
-    return Fitted(tuple(best.epochs), best.best, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    waiting = lesson.waiting.seconds / seconds if shares == 1 else None
+    return Fitted(tuple(best.epochs), best.best, seconds, waiting)
 
 
 def _trainer(options: Options, accelerator: str, title: str, callbacks: list[Any]) -> Any:
@@ -138,6 +149,7 @@ class Lesson(lightning.LightningModule):
         training_loss: Loss,
         options: Options,
         augment: Callable[..., Any] | None = None,
+        rates: Mapping[str, float] = NO_RATES,
     ) -> None:
         super().__init__()
         self.network = network
@@ -146,6 +158,8 @@ class Lesson(lightning.LightningModule):
         self.training_loss = training_loss
         self.options = options
         self.augment = augment
+        self.rates = rates
+        self.waiting = Waiting()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         # What is random in an update hangs on its number alone, so that one can begin anywhere.
@@ -154,7 +168,8 @@ class Lesson(lightning.LightningModule):
     def training_step(self, batch: list[Tensor], _index: int) -> Tensor:
         *inputs, wanted = batch
         if self.augment is not None:
-            inputs[0] = self.augment(inputs[0])
+            with self.waiting:
+                inputs[0] = self.augment(inputs[0])
         loss = self.training_loss(self.network(*inputs), wanted)
         self.log("training_loss", loss, on_step=False, on_epoch=True, **self._logged(wanted))
         if self.options.l1:
@@ -172,7 +187,7 @@ class Lesson(lightning.LightningModule):
         return {"batch_size": len(wanted), "sync_dist": self.options.devices > 1}
 
     def configure_optimizers(self) -> Any:
-        optimizer = optimizer_of(self.network, self.options)
+        optimizer = optimizer_of(self.network, self.options, self.rates)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = schedule_of(optimizer, self.options, steps)
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
@@ -207,9 +222,11 @@ def _mixed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
 
 
-def _loader(tensors: tuple[Tensor, ...], batches: Batches) -> DataLoader[Any]:
+def _loader(
+    tensors: tuple[Tensor, ...], batches: Batches, waiting: Waiting | None = None
+) -> DataLoader[Any]:
     # A batch is one indexing of the tensors: collating row by row took longer than the network.
-    return DataLoader(TensorDataset(*tensors), sampler=batches, batch_size=None)
+    return Clocked(waiting or Waiting(), TensorDataset(*tensors), batches)
 
 
 def _logger(options: Options, title: str) -> Any:

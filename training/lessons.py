@@ -70,6 +70,8 @@ def quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         # The data are in memory: workers would only cost their start.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # Frozen blocks are never in training mode; that is what they are frozen for.
+        warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
         # Lightning 2.6 asks torch's pytree module in the way before last.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprec")
         for log in logs:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,27 +12,39 @@ from torch import nn
 
 from training.options import Options
 
+NO_RATES: Mapping[str, float] = MappingProxyType({})
+
 
 def weights_of(network: nn.Module) -> list[nn.Parameter]:
     """What penalties are on: matrices and kernels, neither biases nor the gains of norms."""
     return [one for one in network.parameters() if one.ndim > 1 and one.requires_grad]
 
 
-def optimizer_of(network: nn.Module, options: Options) -> torch.optim.Optimizer:
+def optimizer_of(
+    network: nn.Module, options: Options, rates: Mapping[str, float] = NO_RATES
+) -> torch.optim.Optimizer:
     """The optimizer that was asked for.
 
     The gradient of half the sum of squares is the weight itself, which is what torch calls
     weight decay; adamw takes it out of the gradient.
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101.
+
+    Args:
+        network: what is trained of it requires a gradient.
+        options: how.
+        rates: share of the learning rate by name of the parameter; 1 where none is named.
     """
-    penalised = weights_of(network)
-    others = [one for one in network.parameters() if one.ndim <= 1 and one.requires_grad]
-    groups = [
-        {"params": penalised, "weight_decay": options.l2},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
     rate, momentum = options.learning_rate, options.momentum
+    kinds: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, one in network.named_parameters():
+        if one.requires_grad:
+            kind = (rates.get(name, 1.0), options.l2 if one.ndim > 1 else 0.0)
+            kinds.setdefault(kind, []).append(one)
+    # The highest rate first: it is the one that is logged and drawn.
+    groups = [
+        {"params": kinds[share, decay], "lr": share * rate, "weight_decay": decay}
+        for share, decay in sorted(kinds, reverse=True)
+    ]
     optim = torch.optim
     makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
         "sgd": lambda: optim.SGD(groups, rate),
@@ -55,7 +68,8 @@ def schedule_of(
     """
     schedulers = torch.optim.lr_scheduler
     if options.schedule == "one-cycle":
-        cycle = schedulers.OneCycleLR(optimizer, options.learning_rate, steps)
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        cycle = schedulers.OneCycleLR(optimizer, peaks, steps)
         return {"scheduler": cycle, "interval": "step"}
     if options.schedule == "plateau":
         plateau = schedulers.ReduceLROnPlateau(

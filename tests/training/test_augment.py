@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from training.augment import affine
+from training.augment import Variation, affine, crop_flip, cropped, turns, variation_of
 
 
 @pytest.fixture
@@ -48,3 +49,54 @@ def test_a_dot_moves_no_further_than_asked(amounts: dict[str, float], furthest: 
     distance = torch.hypot(x - 24, y - 24)
     assert distance.max() <= furthest + 0.05
     assert distance.max() > 0.7 * furthest
+
+
+def test_a_crop_is_a_square_of_its_picture_at_a_place_of_its_own() -> None:
+    torch.manual_seed(0)
+    rows = torch.arange(40).view(-1, 1).expand(40, 40)
+    images = torch.stack([rows + 50, rows.T + 50]).repeat(32, 1, 1, 1).transpose(0, 1)
+    images = images.reshape(64, 1, 40, 40)
+    found = cropped(images, 32)
+    assert found.shape == (64, 1, 32, 32)
+    # Of a picture of its own rows the first pixel says where the square begins: 0 to 8.
+    starts = set((found[:32, 0, 0, 0] - 50).tolist())
+    assert starts <= set(range(9))
+    assert len(starts) > 5
+
+
+def test_crops_are_moved_and_mirrored_every_other_time(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    still = crop_flip(images[:1].repeat(200, 1, 1, 1), 32)
+    assert still.shape == (200, 1, 32, 32)
+    same = torch.nn.functional.pad(images[:1].float(), (2, 2, 2, 2), mode="reflect")
+    squares = {same[0, 0, y : y + 32, x : x + 32].numpy().tobytes()
+               for y in range(5) for x in range(5)}  # fmt: skip
+    upright = [one.numpy().tobytes() in squares for one in still[:, 0]]
+    mirrored = [one.contiguous().numpy().tobytes() in squares for one in still[:, 0].flip(-1)]
+    assert all(a != b for a, b in zip(upright, mirrored, strict=True))
+    assert 60 < sum(mirrored) < 140  # of 200, half of them by chance
+
+
+def test_turns_are_the_eight_ways_a_square_can_lie() -> None:
+    torch.manual_seed(0)
+    square = torch.arange(9.0).view(1, 1, 3, 3)
+    found = {tuple(one.flatten().tolist()) for one in turns(square.repeat(200, 1, 1, 1), 3)}
+    wanted = {
+        tuple(np.rot90(way, quarter).flatten().tolist())
+        for way in (square[0, 0].numpy(), square[0, 0].numpy().T)
+        for quarter in range(4)
+    }
+    assert found == wanted
+
+
+@pytest.mark.parametrize("name", ["none", "affine", "crop-flip", "turns"])
+def test_every_variation_gives_the_size_that_was_asked_for(
+    name: Variation, images: torch.Tensor
+) -> None:
+    assert variation_of(name, 28)(images).shape == (16, 1, 28, 28)
+    assert variation_of(name, 32)(images).shape == (16, 1, 32, 32)
+
+
+def test_no_variation_is_the_centre(images: torch.Tensor) -> None:
+    assert torch.equal(variation_of("none", 28)(images), images[..., 2:30, 2:30])
+    assert torch.equal(variation_of("none", 32)(images), images)

@@ -10,14 +10,15 @@ from sklearn.datasets import load_digits
 from service import settings as service_settings
 from service.protocol.media import decode_image, encode_png
 from training.data import digits
+from training.data.pictures import Pictures
 
 
 @pytest.fixture(scope="module")
-def data() -> digits.Digits:
+def data() -> Pictures:
     return digits.load()
 
 
-def test_parts_have_the_declared_shapes(data: digits.Digits) -> None:
+def test_parts_have_the_declared_shapes(data: Pictures) -> None:
     rows = {"train": 1077, "validation": 360, "test": 360}
     for name, count in rows.items():
         part = getattr(data, name)
@@ -26,14 +27,14 @@ def test_parts_have_the_declared_shapes(data: digits.Digits) -> None:
         assert part.labels.shape == (count,)
 
 
-def test_each_part_has_every_digit_in_proportion(data: digits.Digits) -> None:
+def test_each_part_has_every_digit_in_proportion(data: Pictures) -> None:
     whole = np.bincount(load_digits().target) / 1797
     for part in (data.train, data.validation, data.test):
         share = np.bincount(part.labels) / len(part.labels)
         np.testing.assert_allclose(share, whole, atol=1.5 / len(part.labels))
 
 
-def test_parts_are_disjoint_and_complete(data: digits.Digits) -> None:
+def test_parts_are_disjoint_and_complete(data: Pictures) -> None:
     every = np.concatenate([p.images for p in (data.train, data.validation, data.test)])
     original = np.concatenate([digits.decoded(digits.png(p)) for p in load_digits().images])
     as_set = sorted(image.tobytes() for image in every)
@@ -41,7 +42,7 @@ def test_parts_are_disjoint_and_complete(data: digits.Digits) -> None:
 
 
 def test_posted_8x8_pngs_are_bit_for_bit_what_the_model_was_trained_on(
-    data: digits.Digits,
+    data: Pictures,
 ) -> None:
     limit = service_settings.Settings.model_fields["max_image_pixels"].default
     everything = np.concatenate([data.train.images, data.validation.images, data.test.images])
@@ -65,7 +66,7 @@ def test_ink_becomes_grey(ink: int, grey: int) -> None:
     assert (picture == grey).all()
 
 
-def test_the_split_follows_its_seed(data: digits.Digits) -> None:
+def test_the_split_follows_its_seed(data: Pictures) -> None:
     assert np.array_equal(digits.load().test.images, data.test.images)
     assert not np.array_equal(digits.load(seed=1).test.images, data.test.images)
 
