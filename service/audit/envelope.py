@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -132,15 +133,25 @@ def statement(record_id: str, kind: str, body: bytes) -> bytes:
         kind: prediction, explanation and so on.
         body: its canonical bytes, of which the SHA-256 is stated.
     """
-    said: dict[str, Any] = {
+    digest = hashlib.sha256(body).hexdigest()
+    if _PLAIN.fullmatch(record_id) and _PLAIN.fullmatch(kind):
+        return _FORM % (record_id.encode(), kind.encode(), digest.encode(), record_id.encode())
+    return canonical(_said(record_id, kind, digest))
+
+
+def _said(record_id: str, kind: str, digest: str) -> dict[str, Any]:
+    return {
         "_type": STATEMENT_TYPE,
-        "subject": [
-            {"name": f"records/{record_id}", "digest": {"sha256": hashlib.sha256(body).hexdigest()}}
-        ],
+        "subject": [{"name": f"records/{record_id}", "digest": {"sha256": digest}}],
         "predicateType": PREDICATE_TYPE,
         "predicate": {"schema": SCHEMA, "id": record_id, "kind": kind},
     }
-    return canonical(said)
+
+
+#: Text that stands in JSON as it is, and all statements about records of such an id and kind:
+#: one is made with every record, and this is ten times faster than to serialise it.
+_PLAIN = re.compile(r"[a-z0-9-]*")
+_FORM: Final = canonical(_said("%b", "%b", "%b"))
 
 
 def sign(record_id: str, kind: str, body: bytes, key: SigningKey) -> bytes:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, bindparam, insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from service.audit import checkpoint, envelope
 from service.audit.checkpoint import Checkpoint
@@ -19,23 +19,21 @@ from service.audit.keys import SigningKey
 from service.audit.keyset import KeySet
 from service.audit.merkle import EMPTY_ROOT, MerkleTree
 from service.audit.record import Record
-from service.audit.rows import Insert
-from service.audit.schema import log, payloads, records, tiles
+from service.audit.rows import Insert, Statement
+from service.audit.schema import log, payloads, records
 from service.audit.store import RecordStore
 from service.audit.tiles import TileNodes
 from service.settings import Settings
 
 #: Records of an older store that are put into the tree in one transaction.
 CHUNK: Final = 2000
-_HELD: Final = select(log.c.size, log.c.key_set).where(log.c.id == 1).with_for_update()
-_TILE: Final = select(tiles.c.nodes).where(
-    tiles.c.level == bindparam("level"), tiles.c.position == bindparam("position")
-)
-_KEEP_TILE: Final = text(
+_HELD: Final = "SELECT size, key_set FROM log WHERE id = 1"
+_TILE: Final = "SELECT nodes FROM tiles WHERE level = :level AND position = :position"
+_KEEP_TILE: Final = (
     "INSERT INTO tiles (level, position, nodes) VALUES (:level, :position, :nodes) "
     "ON CONFLICT (level, position) DO UPDATE SET nodes = excluded.nodes"
 )
-_MOVED: Final = text("UPDATE log SET size = :size, note = :note WHERE id = 1")
+_MOVED: Final = "UPDATE log SET size = :size, note = :note WHERE id = 1"
 _SIGNED: Final = text(
     "UPDATE records SET signature = :signature, key_number = :number WHERE sequence = :sequence"
 )
@@ -75,6 +73,10 @@ class LogWriter:
         self._connection: Connection | None = None
         dialect = store.engine.dialect
         self._records, self._payloads = Insert(records, dialect), Insert(payloads, dialect)
+        # SQLite's writer has the whole file; elsewhere it holds the log's row.
+        held = _HELD if dialect.name == "sqlite" else f"{_HELD} FOR UPDATE"
+        self._held, self._read = Statement(held, dialect), Statement(_TILE, dialect)
+        self._keep, self._moved = Statement(_KEEP_TILE, dialect), Statement(_MOVED, dialect)
         self._begin(origin or f"glassline.invalid/{secrets.token_hex(8)}")
         self._started = False
 
@@ -157,8 +159,8 @@ class LogWriter:
         try:
             with self.store.writing() as connection:
                 self._connection = connection
-                size, said = connection.execute(_HELD).one()
-                yield connection, size, said
+                held: Any = self._held.run(connection).one()
+                yield connection, held.size, held.key_set
         except BaseException:
             self._tree = None  # what it has grown by was perhaps not written
             raise
@@ -167,13 +169,11 @@ class LogWriter:
 
     def _move(self, connection: Connection, tree: MerkleTree, signer: _Signer) -> None:
         if self._nodes and (changed := self._nodes.take_changed()):
-            connection.execute(
-                _KEEP_TILE,
-                [{"level": at[0], "position": at[1], "nodes": n} for at, n in changed.items()],
-            )
+            for (level, position), nodes in changed.items():
+                self._keep.run(connection, level=level, position=position, nodes=nodes)
         said = Checkpoint(signer.keys.origin, tree.size, tree.root())
         note = str(checkpoint.sign(said, signer.key))
-        connection.execute(_MOVED, {"size": tree.size, "note": note})
+        self._moved.run(connection, size=tree.size, note=note)
 
     def _tree_of(self, size: int) -> MerkleTree:
         """The tree at this size, from memory if nobody else has appended."""
@@ -184,7 +184,7 @@ class LogWriter:
 
     def _read_tile(self, level: int, position: int) -> bytes | None:
         assert self._connection is not None
-        found = self._connection.execute(_TILE, {"level": level, "position": position}).scalar()
+        found = self._read.run(self._connection, level=level, position=position).scalar()
         return None if found is None else bytes(found)
 
     def _signed_by(self, said: str) -> _Signer:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from service.audit.schema import REVISION
 from service.errors import StoreError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _FOLDER: Final = Path(__file__).resolve().parents[1] / "migrations"
 #: PostgreSQL's lock of migrations: "glassline" as a number.
@@ -51,12 +54,19 @@ def _revision(connection: Connection) -> str | None:
     return "0001" if "schema_version" in tables else None
 
 
-def _upgrade(connection: Connection, found: str | None) -> None:
-    from alembic import command  # 0.2 s, and hardly ever needed
-    from alembic.config import Config
+def configured(connection: Connection) -> Config:
+    """Alembic's configuration, for a connection that is open."""
+    from alembic.config import Config  # 0.2 s, and hardly ever needed
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    return config
+
+
+def _upgrade(connection: Connection, found: str | None) -> None:
+    from alembic import command
+
+    config = configured(connection)
     if found == "0001":  # a store from before there were migrations knows its step by no name
         command.stamp(config, found)
     command.upgrade(config, "head")

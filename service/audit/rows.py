@@ -1,16 +1,17 @@
-"""Rows into tables, with the statement compiled once."""
+"""Statements that every commit runs, compiled once.
+
+SQLAlchemy takes longer to find a compiled statement again than SQLite takes to run it.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Dialect, Table, insert
+from sqlalchemy import Connection, CursorResult, Dialect, Table, insert, text
 
 
 class Insert:
     """The statement that inserts rows of a table.
-
-    SQLAlchemy takes longer to find a compiled statement again than SQLite takes to run it.
 
     Args:
         table: all its columns are written.
@@ -33,3 +34,22 @@ class Insert:
         for name, process in self._processors.items():
             row[name] = process(row[name])
         return tuple([row[n] for n in self._positional]) if self._positional else row
+
+
+class Statement:
+    """A statement with named parameters.
+
+    Args:
+        sql: portable; parameters as `:name`.
+        dialect: of the database.
+    """
+
+    def __init__(self, sql: str, dialect: Dialect) -> None:
+        compiled = text(sql).compile(dialect=dialect)
+        self._sql = str(compiled)
+        self._positional: list[str] | None = compiled.positiontup
+
+    def run(self, connection: Connection, **values: Any) -> CursorResult[Any]:
+        """Run it."""
+        said = tuple(values[n] for n in self._positional) if self._positional else values
+        return connection.exec_driver_sql(self._sql, said or None)

@@ -24,8 +24,8 @@ from service.errors import Conflict, StoreError, Unavailable, UnknownRecord
 BUSY_MS = 3_000
 #: What a connection to PostgreSQL is opened with. Whatever the server's own setting, a commit
 #: returns once it is on disk; and a writer does not wait for ever for another.
-_POSTGRESQL: Final = {
-    "connect_timeout": 3,
+_POSTGRESQL: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
     "application_name": "glassline",
     "options": f"-c synchronous_commit=on -c lock_timeout={BUSY_MS}",
 }

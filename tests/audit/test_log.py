@@ -152,12 +152,12 @@ def test_places_and_sizes_that_the_log_never_had_are_refused(
 def test_a_log_is_not_continued_with_another_key(url: str, tmp_path: Path) -> None:
     store = RecordStore(url)
     with pytest.raises(KeyRefused, match="cannot be read"):
-        LogWriter(store, a_keyholder(tmp_path / "elsewhere"))
+        LogWriter(store, a_keyholder(tmp_path / "elsewhere")).start()
     (file,) = (tmp_path / "keys").iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     file.chmod(0o640)
     with pytest.raises(KeyRefused, match="mode 0640"):
-        LogWriter(store, a_keyholder(tmp_path))
+        LogWriter(store, a_keyholder(tmp_path)).start()
     store.close()
 
 

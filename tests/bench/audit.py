@@ -1,7 +1,9 @@
-"""What recording costs: `python tests/bench/audit.py [--seconds 4] [--json out.json]`.
+"""What recording costs: `python tests/bench/audit.py [--seconds 4] [--postgresql URL] [--json f]`.
 
-Building a prediction's record (CPU time of one thread), and records a second made durable,
-beside raw sqlite3 inserts of the same rows into the same tables with synchronous=FULL.
+Building a prediction's record (CPU time of one thread), and records a second made durable in the
+signed log, each beside raw inserts of the same rows into the same tables of the same database:
+SQLite with synchronous=FULL, PostgreSQL with synchronous_commit=on. `--postgresql` names an empty
+database; `--read 0` leaves out the log of a million records.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -27,11 +28,15 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from service.audit import schema
 from service.audit.arrays import described, encode_array
 from service.audit.canonical import canonical
 from service.audit.keyholder import Keyholder
+from service.audit.log import AuditLog
+from service.audit.log_export import export_log
 from service.audit.log_writer import LogWriter
 from service.audit.record import Payload, Record, build, new_id, timestamp
+from service.audit.rows import Insert
 from service.audit.store import RecordStore
 from service.audit.writer import RecordWriter
 
@@ -105,10 +110,9 @@ def building() -> dict[str, float]:
     }
 
 
-def a_log(url: str) -> LogWriter:
-    """The log in this SQLite file, its key beside it."""
-    folder = Path(url.removeprefix("sqlite:///")).with_suffix(".keys")
-    return LogWriter(RecordStore(url), Keyholder(folder, environment={}), "bench.example/log")
+def a_log(url: str, keys: Path) -> LogWriter:
+    """The log at this URL, its key in the folder."""
+    return LogWriter(RecordStore(url), Keyholder(keys, environment={}), "bench.example/log")
 
 
 async def load(writer: RecordWriter, until: float) -> list[float]:
@@ -126,9 +130,9 @@ async def load(writer: RecordWriter, until: float) -> list[float]:
     return waits
 
 
-def work(url: str, start: float, seconds: float) -> None:
+def work(url: str, keys: str, start: float, seconds: float) -> None:
     """One writing process: prints how long each append took."""
-    log = a_log(url)
+    log = a_log(url, Path(keys))
     writer = RecordWriter(log)
     time.sleep(max(0.0, start - time.time()))
     waits = asyncio.run(load(writer, start + seconds))
@@ -137,11 +141,13 @@ def work(url: str, start: float, seconds: float) -> None:
     sys.stdout.write(json.dumps(waits))
 
 
-def ours(processes: int, seconds: float, folder: str) -> dict[str, float]:
+def ours(url: str, processes: int, seconds: float, folder: str) -> dict[str, float]:
     """Records a second, and milliseconds until an answer, with so many writing processes."""
-    url = f"sqlite:///{folder}/ours-{processes}.db"
-    a_log(url).store.close()
-    arguments = [sys.executable, __file__, "--work", url, str(time.time() + 3), str(seconds)]
+    keys = f"{folder}/keys"
+    a_log(url, Path(keys)).store.close()
+    arguments = [
+        sys.executable, __file__, "--work", url, keys, str(time.time() + 3), str(seconds),
+    ]  # fmt: skip
     running = [
         subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(processes)
     ]
@@ -156,71 +162,145 @@ def ours(processes: int, seconds: float, folder: str) -> dict[str, float]:
     }
 
 
-def raw(group: int, seconds: float, folder: str) -> dict[str, float]:
-    """Records a second of plain sqlite3, rows made beforehand, so many to a transaction."""
-    path = Path(folder) / f"raw-{group}.db"
-    RecordStore(f"sqlite:///{path}").close()
-    rows = [(r.row(), r.payload_rows()[0]) for r in (prediction() for _ in range(2000))]
-    for row, _ in rows:
-        row["created_at"] = row["created_at"].isoformat(" ")
-    inserts = [
-        f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(':' + name for name in row)})"
-        for table, row in zip(("records", "payloads"), rows[0], strict=True)
-    ]
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA synchronous = FULL")
+def made(count: int = 8_000) -> list[Record]:
+    """Records that were made beforehand."""
+    return [prediction() for _ in range(count)]
+
+
+def commits(log: LogWriter, group: int, seconds: float) -> dict[str, float]:
+    """Records a second that the sequencer's part alone makes durable: tree, signatures, commit."""
+    ready = made()
+    done, start, cpu = 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() - start < seconds and done < len(ready):
+        log.append(ready[done : done + group])
+        done += group
+    spent, busy = time.perf_counter() - start, time.process_time() - cpu
+    return {"records_per_second": done / spent, "cpu_us_per_record": busy / done * 1e6}
+
+
+def raw(store: RecordStore, group: int, seconds: float) -> dict[str, float]:
+    """Records a second of the driver's own executemany, rows made beforehand."""
+    tables = (schema.records, schema.payloads)
+    records, inputs = (Insert(table, store.engine.dialect) for table in tables)
+    rows = []
+    for sequence, record in enumerate(made(), group * 10_000_000):
+        more = {"sequence": sequence, "signature": bytes(64), "key_number": 0}
+        row = records.parameters({**record.row(), **more})
+        rows.append((row, inputs.parameters(record.payload_rows()[0])))
     done, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        connection.execute("BEGIN IMMEDIATE")
-        for _ in range(group):
-            for insert, row in zip(inserts, rows[done % len(rows)], strict=True):
-                key = "id" if "id" in row else "record_id"
-                connection.execute(insert, {**row, key: str(done)})
-            done += 1
-        connection.execute("COMMIT")
-    rate = done / (time.perf_counter() - start)
-    connection.close()
-    return {"records_per_second": rate}
+    while time.perf_counter() - start < seconds and done < len(rows):
+        with store.writing() as connection:
+            part = rows[done : done + group]
+            connection.exec_driver_sql(records.statement, [row for row, _ in part])
+            connection.exec_driver_sql(inputs.statement, [row for _, row in part])
+        done += group
+    return {"records_per_second": done / (time.perf_counter() - start)}
+
+
+def appended(name: str, url: str, seconds: float, folder: str) -> dict[str, dict[str, float]]:
+    """All figures of one database."""
+    log = a_log(url, Path(folder) / "keys")
+    found = {
+        f"{name}: raw inserts, one by one": raw(log.store, 1, seconds),
+        f"{name}: raw inserts, groups of 64": raw(log.store, 64, seconds),
+    }
+    with log.store.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM payloads")
+        connection.exec_driver_sql("DELETE FROM records")
+    found[f"{name}: the log, groups of 64"] = commits(log, 64, seconds)
+    found[f"{name}: the log, groups of 512"] = commits(log, 512, seconds)
+    log.store.close()
+    for processes in (1, 2):
+        of = f"{name}: {processes} x {CONCURRENCY} callers who also build"
+        found[of] = ours(url, processes, seconds, folder)
+    return found
+
+
+def reading(url: str, size: int, folder: str) -> dict[str, float]:
+    """Milliseconds of inclusion proofs in a log of so many records, each read from the database."""
+    log = a_log(url, Path(folder) / "keys")
+    start = time.perf_counter()
+    now = datetime.now(UTC)
+    while (there := AuditLog(log.store).size()) < size:
+        group = min(512, size - there)
+        log.append([build("prediction", new_id(), now, {}, {}) for _ in range(group)])
+    seconds = time.perf_counter() - start
+    reader = AuditLog(log.store)
+    waits = []
+    for index in np.random.default_rng(0).integers(0, size, 500).tolist():
+        begin = time.perf_counter()
+        reader.inclusion(index, size)
+        waits.append(time.perf_counter() - begin)
+    log.store.close()
+    return {
+        "records": size,
+        "built_in_s": seconds,
+        "p50_ms": float(np.percentile(waits, 50)) * 1e3,
+        "p99_ms": float(np.percentile(waits, 99)) * 1e3,
+    }
+
+
+def verifying(url: str, folder: str, size: int) -> dict[str, float]:
+    """Seconds in which the stdlib verifier checks an exported log of so many records."""
+    log = a_log(url, Path(folder) / "keys")
+    while (there := AuditLog(log.store).size()) < size:
+        log.append(made(min(512, size - there)))
+    reader, target = AuditLog(log.store), Path(folder) / "export"
+    export_log(target, reader.leaves(), reader.checkpoint(), reader.keys())
+    log.store.close()
+    start = time.perf_counter()
+    command = [sys.executable, "-I", "-S", str(target / "verify.py"), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    return {"records": size, "seconds": seconds}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each measurement")
+    parser.add_argument("--postgresql", help="URL of an empty database: postgresql+psycopg://...")
+    parser.add_argument("--read", type=int, default=1_000_000, help="records of the log read from")
+    parser.add_argument("--verify", type=int, default=100_000, help="records that are verified")
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        work(options.work[0], float(options.work[1]), float(options.work[2]))
+        work(*options.work[:2], *map(float, options.work[2:]))
         return
-    costs = building()
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        rates = {
-            "raw sqlite3, one by one": raw(1, options.seconds, folder),
-            "raw sqlite3, groups of 64": raw(64, options.seconds, folder),
-            f"1 process x {CONCURRENCY} callers": ours(1, options.seconds, folder),
-            f"2 processes x {CONCURRENCY} callers": ours(2, options.seconds, folder),
-        }
-    table = Table("building a record", "µs CPU")
-    for name, cost in costs.items():
-        table.add_row(name, f"{cost:.0f}")
+    said: dict[str, Any] = {"building_us": building()}
     console = Console()
-    console.print(table)
-    table = Table(
-        "durable appends, SQLite", "records/s", "p50 ms", "p99 ms", "max ms", "least share"
+    console.print(
+        table("building a record: µs CPU", {k: {"": v} for k, v in said["building_us"].items()})
     )
-    for name, rate in rates.items():
-        cells = [rate.get(key) for key in ("p50_ms", "p99_ms", "max_ms")]
-        share = rate.get("least_busy_process_share")
-        table.add_row(
-            name,
-            f"{rate['records_per_second']:,.0f}",
-            *("" if cell is None else f"{cell:.1f}" for cell in cells),
-            "" if share is None else f"{share:.2f}",
-        )
-    console.print(table)
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        said["appends"] = appended("SQLite", f"sqlite:///{folder}/a.db", options.seconds, folder)
+        if options.postgresql:
+            said["appends"] |= appended(
+                "PostgreSQL", options.postgresql, options.seconds, f"{folder}/postgresql"
+            )
+        console.print(table("durable appends", said["appends"]))
+        if options.verify:
+            url = f"sqlite:///{folder}/v.db"
+            said["verifying"] = verifying(url, f"{folder}/verify", options.verify)
+            console.print(table("stdlib verifier", {"the whole log": said["verifying"]}))
+        if options.read:
+            url = f"sqlite:///{folder}/r.db"
+            said["reading"] = reading(url, options.read, f"{folder}/read")
+            console.print(table("inclusion proofs", {"SQLite": said["reading"]}))
     if options.json:
-        options.json.write_text(json.dumps({"building_us": costs, "appends": rates}, indent=1))
+        options.json.write_text(json.dumps(said, indent=1))
+
+
+def table(title: str, rows: dict[str, dict[str, float]]) -> Table:
+    """Figures by name; a row lacks what was not measured of it."""
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    shown = Table("", *columns, title=title)
+    for name, row in rows.items():
+        shown.add_row(name, *(f"{row[c]:,.2f}" if c in row else "" for c in columns))
+    return shown
 
 
 if __name__ == "__main__":
