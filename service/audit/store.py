@@ -60,7 +60,11 @@ class RecordStore:
         try:
             self._engine = _engine(url)
             self._turnstile = _turnstile(self._engine)
-            migrate(self._engine)
+            try:
+                migrate(self._engine)
+            except BaseException:
+                self.close()
+                raise
         except (ArgumentError, ImportError) as error:
             # Neither the URL nor the reason may show a password: only the driver's name is told.
             raise StoreError(

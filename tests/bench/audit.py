@@ -146,7 +146,7 @@ def ours(url: str, processes: int, seconds: float, folder: str) -> dict[str, flo
     keys = f"{folder}/keys"
     a_log(url, Path(keys)).store.close()
     arguments = [
-        sys.executable, __file__, "--work", url, keys, str(time.time() + 3), str(seconds),
+        sys.executable, __file__, "--work", url, keys, str(time.time() + 10), str(seconds),
     ]  # fmt: skip
     running = [
         subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(processes)
