@@ -81,6 +81,11 @@ class Explainer:
         """Do again what a record tells of; an error comes back as `packed` has it."""
         return self._explainer.replayed(record_id, caller, timeout_s)
 
+    @bentoml.api
+    def report(self, record_id: str, caller: str, wanted: str) -> dict[str, Any]:
+        """The report on a record as `wanted`, a media type; `body` is base64."""
+        return self._explainer.reported(record_id, caller, wanted)
+
     @bentoml.on_shutdown
     def close(self) -> None:
         """Write what waits."""

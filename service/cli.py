@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service import __version__, audit_commands, log_commands
+from service import __version__, audit_commands, evidence_commands, log_commands
 from service import settings as configuration
 from service.access import Keyring, Scope
 from service.bulk.command import Address, Batch, Workers, explain_batch
@@ -40,6 +40,7 @@ models_app = typer.Typer(help="Released models in the local store.", no_args_is_
 keys_app = typer.Typer(help="API keys and what each may do.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
+audit_commands.app.add_typer(evidence_commands.app)
 app.add_typer(audit_commands.app, name="audit")
 log_commands.add_to(audit_commands.app)
 

@@ -17,6 +17,7 @@ class ExplainerProxy(Protocol):
     explain: Callable[..., Awaitable[dict[str, Any]]]
     render: Callable[..., Awaitable[dict[str, Any]]]
     replay: Callable[..., Awaitable[dict[str, Any]]]
+    report: Callable[..., Awaitable[dict[str, Any]]]
 
 
 class ExplainQueue:
@@ -72,6 +73,13 @@ class ExplainQueue:
                 record_id=record_id, caller=caller, timeout_s=self._timeout_s
             )
         )
+
+    async def report(self, record_id: str, caller: str, media_type: str) -> bytes:
+        """The report on a record, HTML or PDF; errors as `explain` has them."""
+        answer = await self._bounded(
+            lambda: self._proxy.report(record_id=record_id, caller=caller, wanted=media_type)
+        )
+        return base64.b64decode(answer["body"])
 
     async def _bounded(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         if self._waiting >= self._size:

@@ -30,9 +30,10 @@ from service.inference.registry import Registry
 from service.modalities.choice import explainer_of
 from service.past import Past
 from service.replay import Replayer
+from service.reports.reporter import Reporter
 
 if TYPE_CHECKING:
-    from service.audit.store import RecordStore
+    from service.audit.store import RecordStore, StoredRecord
     from service.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -52,6 +53,7 @@ class RecordExplainer:
     def __init__(self, registry: Registry, records: RecordStore, recorder: Recorder) -> None:
         self._past = Past(registry, records)
         self._replayer = Replayer(self._past, records, recorder)
+        self._reporter = Reporter(self._past, records, recorder)
         self._records = records
         self._recorder = recorder
         self._one_at_a_time = threading.Lock()
@@ -111,11 +113,11 @@ class RecordExplainer:
 
     def rendered(self, explanation_id: str, media_type: str) -> dict[str, Any]:
         """`render` between processes: `body` is base64, errors packed."""
-        try:
-            body = self.render(explanation_id, media_type)
-        except GlasslineError as error:
-            return packed(error)
-        return {"body": base64.b64encode(body).decode("ascii")}
+        return _carried(lambda: self.render(explanation_id, media_type))
+
+    def reported(self, record_id: str, caller: str, media_type: str) -> dict[str, Any]:
+        """`Reporter.report` between processes: `body` is base64, errors packed."""
+        return _carried(lambda: self._reporter.report(record_id, caller, media_type))
 
     def explain(
         self,
@@ -148,7 +150,7 @@ class RecordExplainer:
             inputs = self._past.inputs(record_id, model)
             explainer = explainer_of(model, inputs, parameters.row, parameters)
             if twin := self._shared(explainer.key):
-                return self._answer(twin)
+                return self._answer_shared(twin, prediction, parameters.row)
             started_at, start = datetime.now(UTC), time.perf_counter()
             explanation = explainer.explain(progress, deadline)
             evidence = explainer.evidence()
@@ -181,6 +183,15 @@ class RecordExplainer:
         if len(self._made) > REMEMBERED:
             self._made.popitem(last=False)
 
+    def _answer_shared(self, twin: str, prediction: StoredRecord, row: int) -> dict[str, Any]:
+        """A twin's explanation; whoever looks at this prediction later finds it there."""
+        answer = self._answer(twin)
+        if answer["record_id"] != prediction.id:
+            caller = orjson.loads(prediction.body)["caller"]
+            said = {"explanation": twin, "row": row}
+            self._recorder.about("shared-explanation", prediction, caller, said)
+        return answer
+
     def _answer(self, explanation_id: str) -> dict[str, Any]:
         """A recorded explanation, as it was answered when it was made."""
         body = orjson.loads(self._records.get(explanation_id).body)
@@ -212,6 +223,14 @@ class RecordExplainer:
             for name in parts(content)
         }
         return drawn(content, arrays, {"explanation_id": explanation_id, **body}, media_type)
+
+
+def _carried(make: Callable[[], bytes]) -> dict[str, Any]:
+    """Bytes, or the error that came instead, as they go between processes."""
+    try:
+        return {"body": base64.b64encode(make()).decode("ascii")}
+    except GlasslineError as error:
+        return packed(error)
 
 
 def _answer(

@@ -17,6 +17,7 @@ from service.audit.canonical import canonical
 from service.audit.recorder import Recorder
 from service.audit.store import RecordStore, StoredRecord
 from service.errors import Conflict, NotFound
+from service.explain.evidence import with_evidence
 from service.explain.parameters import ExplainParameters
 from service.inference.registry import LoadedModel
 from service.modalities.choice import explainer_of
@@ -24,6 +25,8 @@ from service.past import Past
 
 Verdict = Literal["bit-exact", "within tolerance", "differs", "not replayable"]
 REPLAYED = ("prediction", "explanation")
+#: Of an explanation, with its digests.
+_COMPARED = ("explanations", "quality", "evidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +148,12 @@ class Replayer:
     def _explanation(self, body: Mapping[str, Any], model: LoadedModel, deadline: float) -> Outcome:
         inputs = self._past.inputs(body["explains"], model)
         asked = ExplainParameters(**body["method"]["asked"])
-        explained = explainer_of(model, inputs, asked.row, asked).explain(None, deadline)
-        said = orjson.loads(orjson.dumps(explained.to_json()))
-        then = {"explanations": body["explanations"], "quality": body["quality"]}
+        explainer = explainer_of(model, inputs, asked.row, asked)
+        explained = explainer.explain(None, deadline)
+        said = orjson.loads(orjson.dumps(with_evidence(explained.to_json(), explainer.evidence())))
+        then = {name: body[name] for name in _COMPARED}
         then |= {f"digest of {name}": one for name, one in body["method"]["digests"].items()}
-        now = {"explanations": said["explanations"], "quality": said["quality"]}
+        now = {name: said[name] for name in _COMPARED}
         now |= {f"digest of {name}": one for name, one in said["digests"].items()}
         differing = [
             name for name in then | now if canonical(then.get(name)) != canonical(now.get(name))

@@ -130,10 +130,7 @@ def bundle(evidence: Evidence) -> bytes:
         CorruptLog: the evidence does not hold; no bundle is made that would say so later.
     """
     record: dict[str, Any] = orjson.loads(evidence.body)
-    try:
-        checkpoint = _checked(evidence, record)
-    except EvidenceError as error:
-        raise CorruptLog(f"bundle of record {record['id']}: {error}") from None
+    checkpoint = check(evidence)
     listed, contents = _payloads(record, evidence.payloads)
     proof = {
         "schema": verify.PROOF_SCHEMA,
@@ -169,8 +166,20 @@ def verifier_source() -> bytes:
     return Path(verify.__file__).read_bytes()
 
 
+def check(evidence: Evidence) -> Checkpoint:
+    """The checkpoint, if all parts belong together.
+
+    Raises:
+        CorruptLog: the evidence does not hold.
+    """
+    record: dict[str, Any] = orjson.loads(evidence.body)
+    try:
+        return _checked(evidence, record)
+    except EvidenceError as error:
+        raise CorruptLog(f"evidence of record {record['id']}: {error}") from None
+
+
 def _checked(evidence: Evidence, record: Mapping[str, Any]) -> Checkpoint:
-    """The checkpoint, if all parts belong together."""
     checkpoint = Checkpoint.parse(evidence.checkpoint.text)
     verify_inclusion(evidence.body, evidence.index, checkpoint.size, evidence.path, checkpoint.root)
     if not any(map(evidence.checkpoint.signed_by, evidence.keys.for_checkpoint(checkpoint.size))):

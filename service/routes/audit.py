@@ -26,12 +26,14 @@ FORMATS = {"json": JSON, "csv": table_export.CSV, "parquet": table_export.PARQUE
 LARGEST_REVIEW = 2 * review.LARGEST_CORRECTION
 
 
-def _serving(request: Request) -> Serving:
+def serving_of(request: Request) -> Serving:
+    """The state of this worker."""
     serving: Serving = request.app.state.serving
     return serving
 
 
-def _caller(request: Request) -> str:
+def caller_of(request: Request) -> str:
+    """Who asks; the gate has found out."""
     caller: str = request.state.caller
     return caller
 
@@ -69,10 +71,10 @@ async def find(
             raise InvalidParameter(
                 "search: limit, cursor: a file holds all that is found. Leave them out."
             )
-        return await _file(_serving(request), query, media_type)
+        return await _file(serving_of(request), query, media_type)
     limit = search.PAGE if limit is None else limit
     statement = search.statement(query, limit, cursor)
-    rows = await asyncio.to_thread(_serving(request).records.rows, statement)
+    rows = await asyncio.to_thread(serving_of(request).records.rows, statement)
     found = [search.shown(row) for row in rows[:limit]]
     more = search.cursor_after(found[-1], query) if len(rows) > limit else None
     content = orjson.dumps({"records": found, "next": more})
@@ -105,7 +107,7 @@ async def _file(serving: Serving, query: search.Query, media_type: str) -> Respo
 @router.get("/records/{id}")
 async def record(request: Request, record_id: RecordPath) -> dict[str, Any]:
     """What was recorded under an id, and what was recorded of it since: explanations, reviews."""
-    records = _serving(request).records
+    records = serving_of(request).records
     stored = await asyncio.to_thread(records.get, record_id)
     beside = search.statement(search.Query(about=record_id, order="oldest"), search.LARGEST_PAGE)
     rows = await asyncio.to_thread(records.rows, beside)
@@ -125,11 +127,11 @@ async def payload(
     request: Request, record_id: RecordPath, name: Annotated[str, Path(max_length=64)]
 ) -> Response:
     """An input or artifact, as it was committed to; that it was read is recorded first."""
-    serving = _serving(request)
+    serving = serving_of(request)
     stored = await asyncio.to_thread(serving.records.get, record_id)
     content = await asyncio.to_thread(serving.records.payload, record_id, name)
-    said = {"payload": name}
-    read = await asyncio.to_thread(serving.recorder.about, "read", stored, _caller(request), said)
+    said = {"names": [name], "purpose": "payload"}
+    read = await asyncio.to_thread(serving.recorder.about, "read", stored, caller_of(request), said)
     kinds = {one["name"]: one["media_type"] for one in orjson.loads(stored.body)["payloads"]}
     return Response(content, media_type=kinds.get(name), headers={"glassline-record-id": read})
 
@@ -141,12 +143,12 @@ async def erase(
     reason: Annotated[str, Query(min_length=1, max_length=1000)],
 ) -> dict[str, Any]:
     """Erase a record's inputs and artifacts, those of its explanations too, and record that."""
-    serving = _serving(request)
+    serving = serving_of(request)
     stored = await asyncio.to_thread(serving.records.get, record_id)
     erased = await asyncio.to_thread(erasure.reach, serving.records, stored)
     said = {"erases": erased, "reason": reason}
     done = await asyncio.to_thread(
-        serving.recorder.about, "erasure", stored, _caller(request), said
+        serving.recorder.about, "erasure", stored, caller_of(request), said
     )
     return {"record_id": record_id, "erased": erased, "erasure_id": done}
 
@@ -154,13 +156,13 @@ async def erase(
 @router.post("/records/{id}/replay")
 async def replay(request: Request, record_id: RecordPath) -> dict[str, Any]:
     """Compute a prediction or an explanation again and say whether the same came out."""
-    return await _serving(request).explain_queue.replay(record_id, _caller(request))
+    return await serving_of(request).explain_queue.replay(record_id, caller_of(request))
 
 
 @router.post("/records/{id}/reviews", status_code=201)
 async def add_review(request: Request, record_id: RecordPath) -> dict[str, Any]:
     """Sign a record off, give another verdict, or correct it; the record stays as it is."""
-    serving = _serving(request)
+    serving = serving_of(request)
     stored = await asyncio.to_thread(serving.records.get, record_id)
     if stored.kind in ("read", "replay"):
         raise Conflict(
@@ -169,7 +171,7 @@ async def add_review(request: Request, record_id: RecordPath) -> dict[str, Any]:
     said = review.parse(await _body(request)).model_dump()
     kind = said.pop("kind")
     review_id = await asyncio.to_thread(
-        serving.recorder.about, kind, stored, _caller(request), said
+        serving.recorder.about, kind, stored, caller_of(request), said
     )
     return {"review_id": review_id, "kind": kind, "record_id": record_id}
 

@@ -21,7 +21,7 @@ from service import __version__, metrics
 from service.errors import GlasslineError, Unavailable
 from service.inference.statistics import model_statistics
 from service.protocol.metadata import model_metadata, server_metadata
-from service.routes import audit, log, model_pages, openapi
+from service.routes import audit, evidence, log, model_pages, openapi
 from service.routes.audit import RecordPath
 from service.routes.jobs import shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred
@@ -29,6 +29,8 @@ from service.routes.status import error_body, error_headers, status_of
 from service.serving import Serving
 
 router = APIRouter()
+#: Routes of other modules.
+_OTHERS = (audit.router, evidence.router, log.router, model_pages.router)
 ModelPath = Annotated[str, Path(alias="model", description="Model name.", max_length=63)]
 VersionPath = Annotated[str, Path(alias="version", description="Model version.", max_length=9)]
 JobPath = Annotated[str, Path(alias="id", description="Job id.", max_length=64)]
@@ -59,9 +61,8 @@ def control_app(serving: Serving) -> FastAPI:
     )
     app.state.serving = serving
     app.include_router(router)
-    app.include_router(audit.router)
-    app.include_router(log.router)
-    app.include_router(model_pages.router)
+    for part in _OTHERS:
+        app.include_router(part)
     app.add_exception_handler(GlasslineError, _glassline_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -216,10 +217,21 @@ async def explanation(
     record_id: RecordPath,
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> Response:
-    """An explanation as JSON, as a PNG overlay or as an HTML report, by `Accept`."""
+    """An explanation as JSON, as a PNG overlay or as an HTML report, by `Accept`.
+
+    It shows what was explained: that it was read is recorded before it is answered.
+    """
     media_type = preferred(accept, EXPLANATION_TYPES)
-    body = await _serving(request).explain_queue.render(record_id, media_type)
+    serving = _serving(request)
+    body = await serving.explain_queue.render(record_id, media_type)
+    await asyncio.to_thread(_note_read, serving, record_id, request.state.caller)
     return Response(body, media_type=media_type, headers={"vary": "accept"})
+
+
+def _note_read(serving: Serving, explanation_id: str, caller: str) -> None:
+    stored = serving.records.get(explanation_id)
+    names = [one["name"] for one in orjson.loads(stored.body)["payloads"]]
+    serving.recorder.about("read", stored, caller, {"names": names, "purpose": "explanation"})
 
 
 @router.get("/v2/jobs/{id}", tags=["explanations"])
@@ -269,7 +281,7 @@ def _methods(request: Request) -> set[str]:
     """The methods of all routes that this path matches."""
     matching = (
         route
-        for one in (router, audit.router, log.router, model_pages.router)
+        for one in (router, *_OTHERS)
         for route in one.routes
         if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)
     )

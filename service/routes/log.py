@@ -19,6 +19,7 @@ router = APIRouter(prefix="/audit", tags=["audit"])
 #: Databases count to 2**63.
 _Place = Annotated[int | None, Query(ge=0, lt=1 << 63)]
 _NOTE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+_NONE: dict[int | str, dict[str, Any]] = {204: {"description": "No witness has cosigned yet."}}
 
 
 def _log(request: Request) -> AuditLog:
@@ -33,7 +34,7 @@ async def checkpoint(request: Request) -> Response:
     return PlainTextResponse(str(note), headers={"cache-control": "no-store"})
 
 
-@router.get("/checkpoint/cosigned", responses=_NOTE, response_class=PlainTextResponse)
+@router.get("/checkpoint/cosigned", responses=_NOTE | _NONE, response_class=PlainTextResponse)
 async def cosigned(request: Request) -> Response:
     """The newest checkpoint that a witness has cosigned; 204 where none has been."""
     notes = await asyncio.to_thread(_log(request).vouched)

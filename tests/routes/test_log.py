@@ -327,5 +327,5 @@ def test_reading_a_payload_is_itself_recorded(plant: Plant, http: httpx.Client) 
     record_id = plant.records()
     answer = http.get(f"/audit/records/{record_id}/payloads/x")
     read = http.get(f"/audit/records/{answer.headers['glassline-record-id']}").json()["record"]
-    assert (read["kind"], read["caller"], read["payload"]) == ("read", "auditor", "x")
+    assert (read["kind"], read["caller"], read["names"]) == ("read", "auditor", ["x"])
     assert read["about"]["id"] == record_id

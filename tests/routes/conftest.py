@@ -1,0 +1,31 @@
+"""A server with a model of every modality, for what auditors and reviewers do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.running_server import Server, start_server
+from tests.small_models import release_small_models
+
+
+@pytest.fixture(scope="session")
+def audited(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of pictures, tables, texts and windows; its records are its own."""
+    own = tmp_path_factory.mktemp("audited")
+    shutil.copytree(home / "bentoml", own / "bentoml")
+    release_small_models(own)
+    running = start_server(own, own / "server.log")
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def auditor(audited: Server) -> Iterator[httpx.Client]:
+    """A plain HTTP client of that server."""
+    with httpx.Client(base_url=audited.url, timeout=120, trust_env=False) as http:
+        yield http
