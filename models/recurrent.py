@@ -230,10 +230,14 @@ class Probabilities(nn.Module):
 class InUnits(nn.Module):
     """Standardised values (n, k) in their own unit, and the ends of an interval where there is one.
 
+    The interval's half width goes with the value: linearly between knots, and as at the nearest
+    one beyond them.
+
     Attributes:
         shift, scale: (k,) a value is `standardised * scale + shift`.
-        low, high: (k,) the smallest and the largest value that there can be; +-inf = any.
-        margin: (k,) half the width of the interval, in the value's unit; None = no interval.
+        bounds: the smallest and the largest value that there can be; +-inf = any.
+        knots, margins: (p, k) values that rise along axis 0, and the half width at each, in the
+            value's unit; None = no interval.
     """
 
     def __init__(
@@ -242,29 +246,42 @@ class InUnits(nn.Module):
         shift: Tensor,
         scale: Tensor,
         bounds: tuple[float, float] = (float("-inf"), float("inf")),
-        margin: Tensor | None = None,
+        interval: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.bounds = bounds
         self.register_buffer("shift", shift)
         self.register_buffer("scale", scale)
-        self.register_buffer("margin", margin)
+        self.register_buffer("knots", None if interval is None else interval[0])
+        self.register_buffer("margins", None if interval is None else interval[1])
         self.shift: Tensor
         self.scale: Tensor
-        self.margin: Tensor | None
+        self.knots: Tensor | None
+        self.margins: Tensor | None
 
     def forward(self, sequence: Tensor, length: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         value = self._held(self.network(sequence, length) * self.scale + self.shift)
-        if self.margin is None:
+        if self.knots is None or self.margins is None:
             return value
-        return value, self._held(value - self.margin), self._held(value + self.margin)
+        margin = between(value, self.knots, self.margins)
+        return value, self._held(value - margin), self._held(value + margin)
 
     def _held(self, value: Tensor) -> Tensor:
         low, high = self.bounds
         if low == float("-inf") and high == float("inf"):
             return value
         return value.clamp(low, high)
+
+
+def between(value: Tensor, knots: Tensor, heights: Tensor) -> Tensor:
+    """Heights at values, linearly between knots: (n, k) of (n, k), (p, k) and (p, k)."""
+    height = heights[0].expand_as(value)
+    for at in range(len(knots) - 1):
+        run, rise = knots[at + 1] - knots[at], heights[at + 1] - heights[at]
+        slope = torch.where(run > 0, rise / run.clamp_min(1e-30), torch.zeros_like(run))
+        height = height + torch.minimum((value - knots[at]).clamp_min(0), run) * slope
+    return height
 
 
 def within(values: Tensor, length: Tensor) -> Tensor:

@@ -143,7 +143,7 @@ class Interval(Part):
     level: float = Field(gt=0, lt=1)
     method: Literal["split-conformal"] = "split-conformal"
     units: int = Field(gt=0)
-    #: half the width, by column of the first output, in its unit
+    #: half the width on average, by column of the first output, in its unit
     margins: tuple[float, ...]
 
 

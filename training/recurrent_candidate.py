@@ -29,9 +29,9 @@ GROUPS, HALVES = 6, 8
 EXAMPLE_STEPS = 512
 
 
-def predicted(network: nn.Module, windows: Windows) -> NDArray[np.float64]:
-    """The first output of a network for windows, in their order: (n, k)."""
-    parts = []
+def predicted(network: nn.Module, windows: Windows) -> list[NDArray[np.float64]]:
+    """The outputs of a network for windows, in their order: (n, k) each."""
+    parts: list[list[NDArray[np.float64]]] = []
     with torch.inference_mode(), one_thread():
         network.eval()
         for start in range(0, len(windows.lengths), 256):
@@ -39,8 +39,9 @@ def predicted(network: nn.Module, windows: Windows) -> NDArray[np.float64]:
             answer = network(
                 torch.from_numpy(windows.values[rows]), torch.from_numpy(windows.lengths[rows])
             )
-            parts.append((answer[0] if isinstance(answer, tuple) else answer).numpy())
-    return np.concatenate(parts).astype(np.float64)
+            outputs = answer if isinstance(answer, tuple) else (answer,)
+            parts.append([one.numpy().astype(np.float64) for one in outputs])
+    return [np.concatenate(of_output) for of_output in zip(*parts, strict=True)]
 
 
 def blocks_of(windows: Windows) -> tuple[list[Rows], NDArray[np.intp], int]:
@@ -146,10 +147,10 @@ def _assets(
     }
     if not sequences.labels:
         unit = f", {sequences.unit}" if sequences.unit else ""
+        value, *ends = (one[:, 0] for one in predicted(network, test))
         picture = truth_plot(
-            predicted(network, test)[:, 0], test.last[:, 0].astype(np.float64),
-            interval.margins[0] if interval else None, sequences.targets[0] + unit, config.name,
-            "engine" if sequences.ends else "window",
+            value, test.last[:, 0].astype(np.float64), (ends[0], ends[1]) if interval else None,
+            sequences.targets[0] + unit, config.name, "engine" if sequences.ends else "window",
         )  # fmt: skip
         assets["predicted_against_true"] = ("predicted-against-true.png", picture)
     return assets

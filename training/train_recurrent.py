@@ -182,9 +182,16 @@ def scaling_of(
 def unit_of(
     sequences: Sequences, train: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation of each target over the steps of the training part; 0 and 1 of classes."""
+    """What each target is shifted and divided by: the ends of its bounds, where it has some.
+
+    Else its mean and deviation over the steps of the training part; 0 and 1 of classes.
+    """
     if sequences.labels:
         return np.zeros(1), np.ones(1)
+    low, high = sequences.bounds
+    if np.isfinite([low, high]).all():
+        targets = len(sequences.targets)
+        return np.full(targets, low), np.full(targets, high - low)
     known = np.concatenate([sequences.truth[at] for at in train]).astype(np.float64)
     scale = np.nanstd(known, axis=0)
     return np.nanmean(known, axis=0), np.where(scale > 0, scale, 1.0)
@@ -203,19 +210,24 @@ def answering(
     shift, scale = (
         torch.tensor(one, dtype=torch.float32) for one in unit_of(sequences, parts.train)
     )
-    values_ = InUnits(network, shift, scale, sequences.bounds)
+    plain = InUnits(network, shift, scale, sequences.bounds)
     if not config.calibrates(sequences):
-        return values_, None
-    held = windows_of(sequences, parts.held_out, config.asked)
-    margins = conformal.margins(
-        predicted(values_, held) - held.last.astype(np.float64), held.owners, config.interval
+        return plain, None
+    taught, held = (
+        windows_of(sequences, some, config.asked) for some in (parts.train, parts.held_out)
     )
-    margin = torch.tensor(margins, dtype=torch.float32)
+    said = predicted(plain, taught)[0]
+    knots, sizes = conformal.spread(said, said - taught.last.astype(np.float64))
+    said = predicted(plain, held)[0]
+    sizes_there = conformal.at(said, knots, sizes)
+    scores = np.abs(said - held.last.astype(np.float64)) / sizes_there
+    factors = conformal.factors(scores, held.owners, config.interval)
+    widths = (torch.tensor(one, dtype=torch.float32) for one in (knots, sizes * factors))
     interval = Interval(
-        lower="lower", upper="upper", level=config.interval,
-        units=len(np.unique(held.owners)), margins=tuple(margins.tolist()),
+        lower="lower", upper="upper", level=config.interval, units=len(np.unique(held.owners)),
+        margins=tuple((sizes_there * factors).mean(axis=0).tolist()),
     )  # fmt: skip
-    return InUnits(network, shift, scale, sequences.bounds, margin), interval
+    return InUnits(network, shift, scale, sequences.bounds, tuple(widths)), interval  # type: ignore[arg-type]
 
 
 def _lesson(

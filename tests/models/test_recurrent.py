@@ -23,6 +23,7 @@ from models.recurrent import (
     RecurrentConfig,
     SequenceNetwork,
     States,
+    between,
 )
 from models.recurrent_text import TextNetwork, Words, pair_numbers
 from training.export import export
@@ -42,7 +43,9 @@ def network(**shape: Any) -> SequenceNetwork:
 def graph_of(net: nn.Module, folder: Path, rows: dict[str, NDArray[Any]]) -> Ask:
     name = next(iter(rows))
     path = folder / "net.onnx"
-    outputs = ["value", "lower", "upper"] if getattr(net, "margin", None) is not None else ["value"]
+    outputs = (
+        ["value", "lower", "upper"] if getattr(net, "margins", None) is not None else ["value"]
+    )
     export(net, rows, outputs, path, free={name: {1: "steps"}}, exporter="torchscript")
     session = ort.InferenceSession(path)
     return lambda values, length: session.run(["value"], {name: values, "length": length})[0]
@@ -173,10 +176,14 @@ def test_an_interval_is_a_margin_held_within_the_bounds(tmp_path: Path) -> None:
         net.answer[1].weight.zero_()
         net.answer[1].bias.fill_(0.9)
     one = torch.ones(1)
-    served = InUnits(net, 10 * one, 100 * one, (0.0, 105.0), 20 * one).eval()
+    knots, margins = torch.tensor([[0.0], [90], [130]]), torch.tensor([[5.0], [10], [50]])
+    served = InUnits(net, 10 * one, 100 * one, (0.0, 105.0), (knots, margins)).eval()
     with torch.inference_mode():
         value, lower, upper = served(*(torch.from_numpy(v) for v in TRACED.values()))
     assert [value[0].item(), lower[0].item(), upper[0].item()] == pytest.approx([100, 80, 105])
+    values = torch.linspace(-20, 150, 30).unsqueeze(1)
+    by_numpy = np.interp(values[:, 0], knots[:, 0], margins[:, 0])
+    np.testing.assert_allclose(between(values, knots, margins)[:, 0], by_numpy, atol=1e-4)
     ask = graph_of(served, tmp_path, TRACED)
     assert ask(windows(3, 9), np.array([9, 1, 4]))[:, 0] == pytest.approx([100, 100, 100])
 
