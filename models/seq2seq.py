@@ -16,6 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from models.attention import Bahdanau, Luong
+
 #: Numbers of the tokens that are no text; whoever makes a vocabulary keeps to them.
 PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3
 
@@ -93,40 +95,6 @@ CELLS: dict[str, type[LSTMCell] | type[GRUCell]] = {"lstm": LSTMCell, "gru": GRU
 _LAYERS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
-class Bahdanau(nn.Module):
-    """Additive attention: v . tanh(W s + U h), with the state before this step's token.
-
-    Source: Bahdanau, Cho and Bengio 2015, arXiv:1409.0473, sec. 3.1 and appendix A.1.2.
-    """
-
-    def __init__(self, units: int) -> None:
-        super().__init__()
-        self.keys = nn.Linear(2 * units, units)
-        self.query = nn.Linear(units, units, bias=False)
-        self.energy = nn.Linear(units, 1, bias=False)
-
-    def forward(self, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-        """Weights (n, S), 0 where padded, of query (n, U), keys (n, S, U), mask (n, S)."""
-        energy = self.energy(torch.tanh(keys + self.query(query).unsqueeze(1))).squeeze(2)
-        return torch.softmax(energy.masked_fill(~mask, -torch.inf), dim=1)
-
-
-class Luong(nn.Module):
-    """Multiplicative attention: s . W h ("general"), with the state after this step's token.
-
-    Source: Luong, Pham and Manning 2015, arXiv:1508.04025, sec. 3.1.
-    """
-
-    def __init__(self, units: int) -> None:
-        super().__init__()
-        self.keys = nn.Linear(2 * units, units, bias=False)
-
-    def forward(self, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-        """Weights (n, S), 0 where padded, of query (n, U), keys (n, S, U), mask (n, S)."""
-        energy = torch.matmul(keys, query.unsqueeze(2)).squeeze(2)
-        return torch.softmax(energy.masked_fill(~mask, -torch.inf), dim=1)
-
-
 class Encoder(nn.Module):
     """Recurrent layers in both directions.
 
@@ -183,6 +151,12 @@ class Seq2Seq(nn.Module):
         self.readout = nn.Linear(3 * units + (0 if self.feeds else width), width)
         self.bias = nn.Parameter(torch.zeros(config.vocabulary))
         self.dropout = nn.Dropout(config.dropout)
+
+    @property
+    def state_width(self) -> int:
+        """D, numbers that stand between two steps of a sequence."""
+        states = self.config.layers * CELLS[self.config.cell].parts * self.config.units
+        return states + (self.config.embedding if self.feeds else 0)
 
     def encode(self, tokens: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Read the source.

@@ -147,7 +147,7 @@ class RecordExplainer:
         with self._one_at_a_time:
             prediction = self._past.prediction(record_id)
             model = self._past.model_of(prediction)
-            inputs = self._past.inputs(record_id, model)
+            inputs = self._past.inputs(record_id)
             explainer = explainer_of(model, inputs, parameters.row, parameters)
             if twin := self._shared(explainer.key):
                 return self._answer_shared(twin, prediction, parameters.row)

@@ -153,7 +153,7 @@ def _say(console: Console, url: str, settings: Settings, models: list[StoredMode
     lines = [f"\n[bold green]Glassline is ready at {url}[/]  ({names}; docs at {url}/docs)\n"]
     examples = {
         model.manifest.name: example
-        for model in sorted(models, key=lambda model: model.graph().stat().st_size)
+        for model in sorted(models, key=lambda model: model.size)
         if (example := _example(settings, model))
     }
     for name, example in list(examples.items())[:1]:

@@ -13,12 +13,13 @@ from typing import Annotated, Literal
 import rfc8785
 from pydantic import Field, JsonValue, model_validator
 
-from service.media import ImageMedia, Part, SequenceMedia, TextMedia
+from service.media import ImageMedia, Part, SequenceMedia, SubwordMedia, TextMedia
 
 __all__ = [
     "Compression", "Datatype", "Evidence", "ExplainerDefaults", "Graph", "ImageMedia", "Interval",
-    "Manifest", "ModelName", "ModelVersion", "Parity", "Precision", "Provenance", "Randomisation",
-    "SequenceMedia", "Sha256", "Task", "Tensor", "TextMedia", "elements",
+    "Manifest", "ModelName", "ModelVersion", "Parity", "Precision", "Provenance", "ROLES",
+    "Randomisation", "SequenceMedia", "Sha256", "SubwordMedia", "Task", "Tensor", "TextMedia",
+    "elements",
 ]  # fmt: skip
 
 #: Open Inference Protocol v2 datatypes that a model tensor may have.
@@ -28,7 +29,13 @@ Datatype = Literal[
 ]  # fmt: skip
 
 #: Kinds of answer; `service/tasks/` has one file each.
-Task = Literal["classify", "regress"]
+Task = Literal["classify", "regress", "translate"]
+#: Roles of the graphs that a task runs; a release has exactly these.
+ROLES: dict[Task, frozenset[str]] = {
+    "classify": frozenset({"predict"}),
+    "regress": frozenset({"predict"}),
+    "translate": frozenset({"encode", "step"}),
+}
 #: What a graph computes in.
 Precision = Literal["fp32", "fp16", "int8"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -53,7 +60,7 @@ class Tensor(Part):
 
 
 class Graph(Part):
-    """An ONNX file in the model folder, by role (`predict`, `encode`, `step`, ...)."""
+    """An ONNX file in the model folder, by role; `ROLES` says which a task has."""
 
     file: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     sha256: Sha256
@@ -180,9 +187,12 @@ class Manifest(Part):
     inputs: tuple[Tensor, ...] = Field(min_length=1)
     outputs: tuple[Tensor, ...] = Field(min_length=1)
     labels: tuple[str, ...] = ()
-    media: Annotated[ImageMedia | TextMedia | SequenceMedia, Field(discriminator="kind")] | None = (
-        None
-    )
+    media: (
+        Annotated[
+            ImageMedia | TextMedia | SequenceMedia | SubwordMedia, Field(discriminator="kind")
+        ]
+        | None
+    ) = None
     explainer: ExplainerDefaults | None = None
     #: outputs that are evidence for the answer, by name
     evidence: dict[str, Evidence] = Field(default_factory=dict)
@@ -199,12 +209,18 @@ class Manifest(Part):
         names = [t.name for t in (*self.inputs, *self.outputs)]
         if len(set(names)) != len(names):
             raise ValueError(f"tensor names must differ, got {names}")
-        if "predict" not in self.graphs:
-            raise ValueError(f"graphs needs the role 'predict', got {sorted(self.graphs)}")
+        if set(self.graphs) != ROLES[self.task]:
+            wanted = " and ".join(f"'{role}'" for role in sorted(ROLES[self.task]))
+            raise ValueError(
+                f"graphs of a model that can {self.task} have the role {wanted}, "
+                f"got {sorted(self.graphs)}"
+            )
         for tensor in (*self.inputs, *self.outputs):
             _features_fit(tensor)
         if self.media is not None:
             self.media.check(self.inputs, self.assets)
+        if (self.task == "translate") != isinstance(self.media, SubwordMedia):
+            raise ValueError("media of the kind 'subwords' belongs to the task 'translate' alone")
         if unknown := set(self.evidence) - {t.name for t in self.outputs}:
             raise ValueError(f"evidence names {sorted(unknown)}, which are no outputs")
         if self.interval and not {self.interval.lower, self.interval.upper} <= set(names):
@@ -240,6 +256,11 @@ class Manifest(Part):
     def sequences(self) -> SequenceMedia | None:
         """What its windows may be; None where the model takes none of any length."""
         return self.media if isinstance(self.media, SequenceMedia) else None
+
+    @property
+    def subwords(self) -> SubwordMedia | None:
+        """How texts are cut and put together again; None where nothing is translated."""
+        return self.media if isinstance(self.media, SubwordMedia) else None
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -63,14 +63,26 @@ class TextMedia(Part):
 
     def check(self, inputs: Sequence[Tensor], assets: Collection[str]) -> None:
         """Refuse inputs that are no texts, and a missing vocabulary, with ValueError."""
-        tensor = inputs[0]
-        if len(inputs) != 1 or (tensor.name, tensor.datatype) != (self.input, "BYTES"):
-            raise ValueError(
-                f"media takes texts as the only input '{self.input}', BYTES, "
-                f"but the inputs are {_listed(inputs)}"
-            )
-        if self.vocabulary not in assets:
-            raise ValueError(f"media needs the asset '{self.vocabulary}', its vocabulary")
+        _only_texts(self.input, self.vocabulary, inputs, assets)
+
+
+class SubwordMedia(Part):
+    """How texts become what the graphs of a translation take, and what comes out texts again.
+
+    Callers send `input`, BYTES (-1,). A text is cut into at most `longest` subwords, its answer
+    has at most `longest_answer`, the end counted.
+    """
+
+    kind: Literal["subwords"] = "subwords"
+    input: str
+    #: role of the asset that holds them, a sentencepiece model
+    vocabulary: str = "vocabulary"
+    longest: int = Field(gt=0)
+    longest_answer: int = Field(gt=0)
+
+    def check(self, inputs: Sequence[Tensor], assets: Collection[str]) -> None:
+        """Refuse inputs that are no texts, and a missing vocabulary, with ValueError."""
+        _only_texts(self.input, self.vocabulary, inputs, assets)
 
 
 class SequenceMedia(Part):
@@ -106,6 +118,19 @@ class SequenceMedia(Part):
             )
         if self.shortest > self.longest:
             raise ValueError(f"windows of {self.shortest} to {self.longest} steps: there are none")
+
+
+def _only_texts(
+    name: str, vocabulary: str, inputs: Sequence[Tensor], assets: Collection[str]
+) -> None:
+    tensor = inputs[0]
+    if len(inputs) != 1 or (tensor.name, tensor.datatype) != (name, "BYTES"):
+        raise ValueError(
+            f"media takes texts as the only input '{name}', BYTES, "
+            f"but the inputs are {_listed(inputs)}"
+        )
+    if vocabulary not in assets:
+        raise ValueError(f"media needs the asset '{vocabulary}', its vocabulary")
 
 
 def _listed(inputs: Sequence[Tensor]) -> list[tuple[str, str, tuple[int, ...]]]:

@@ -55,13 +55,14 @@ class Past:
             )
         return model
 
-    def inputs(self, record_id: str, model: LoadedModel) -> dict[str, NDArray[Any]]:
+    def inputs(self, record_id: str) -> dict[str, NDArray[Any]]:
         """The recorded inputs of a prediction, batch on axis 0.
 
         Raises:
             Conflict: they were erased, or are not what the record committed to.
         """
+        body = orjson.loads(self._records.get(record_id).body)
         return {
-            tensor.name: decode_array(self._records.payload(record_id, tensor.name))
-            for tensor in model.manifest.inputs
+            one["name"]: decode_array(self._records.payload(record_id, one["name"]))
+            for one in body["inputs"]
         }

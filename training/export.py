@@ -40,7 +40,8 @@ def export(
             constant.
         outputs: their names.
         path: the file to write; weights are inside.
-        free: names of further axes whose extent is free, by input.
+        free: names of further axes whose extent is free, by input; `torchscript` also takes
+            those of outputs.
         exporter: `torchscript` for recurrent networks, whose steps the other one freezes.
     """
     network = network.eval().cpu()
@@ -55,7 +56,10 @@ def export(
                 arguments,
                 path,
                 dynamo=False,
-                dynamic_axes={**axes, **{name: {0: "rows"} for name in outputs}},
+                dynamic_axes={
+                    **axes,
+                    **{name: {0: "rows", **free.get(name, {})} for name in outputs},
+                },
                 **common,
             )
             return

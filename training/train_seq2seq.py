@@ -11,15 +11,21 @@ import numpy as np
 import sentencepiece
 import torch
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from rich.console import Console
 from torch import Tensor, nn
 
 from models.seq2seq import BEGIN, END, PAD, UNKNOWN, Seq2Seq, Seq2SeqConfig
+from service.store import ModelStore, StoredModel
 from service.tasks.subwords import Subwords
+from training import provenance
 from training.data import pairs
 from training.data.pairs import BadTexts, Lines, Pairs
 from training.fitting import Fitted, Loss, fit
+from training.learning_curve import learning_curve
 from training.options import SEQ2SEQ, Options
+from training.translation_figures import signature
+from training.translator_release import TranslatorCandidate, release_translator
 
 #: Rows that are validated together: each is as many logits as its tokens times the vocabulary.
 VALIDATED = 128
@@ -105,6 +111,24 @@ class Taught(nn.Module):
         return logits
 
 
+def main(config: Config, store: ModelStore, console: Console) -> StoredModel:
+    """Load, train, release.
+
+    Raises:
+        WrongOption: an option does not fit the texts or the machine.
+        BadTexts: nothing can be learnt from the texts.
+        GlasslineError: training diverged.
+        ReleaseRefused: the exported graphs are not the trained network.
+    """
+    data = load(config)
+    with console.status("making the vocabulary ..."):
+        vocabulary = vocabulary_of(data.train, config.vocabulary)
+    subwords = Subwords(vocabulary, config.name)
+    network, fitted = train(config, data, subwords, console)
+    with console.status("exporting, comparing with the trained network, translating ..."):
+        return release_translator(candidate_of(config, data, vocabulary, network, fitted), store)
+
+
 def train(
     config: Config, data: Pairs, subwords: Subwords, console: Console
 ) -> tuple[Seq2Seq, Fitted]:
@@ -139,6 +163,41 @@ def train(
     return network, fitted
 
 
+def candidate_of(
+    config: Config, data: Pairs, vocabulary: bytes, network: Seq2Seq, fitted: Fitted
+) -> TranslatorCandidate:
+    """What is released: the network, tested on lines that it has never seen."""
+    bleu = config.data != "dates"
+    source: dict[str, JsonValue] = {
+        "name": data.name,
+        "sha256": data.sha256,
+        "licence": data.licence,
+        "train_rows": len(data.train[0]),
+        "validation_rows": len(data.validation[0]),
+        "test_rows": len(data.test[0]),
+    }
+    if bleu:
+        source["bleu"] = f"sacreBLEU {signature()}"
+    return TranslatorCandidate(
+        name=config.name,
+        summary=_summary(config, data),
+        network=network,
+        vocabulary=vocabulary,
+        longest=config.max_length - 1,
+        longest_answer=config.max_length,
+        test=data.test,
+        bleu=bleu,
+        assets={
+            "example": ("example.txt", data.test[0][0].encode()),
+            "learning_curve": ("learning-curve.png", learning_curve(fitted, config.name)),
+        },
+        provenance=provenance.describe(
+            "training/train_seq2seq.py", config, config.options.seed, fitted.seconds, source,
+            network,
+        ),
+    )  # fmt: skip
+
+
 def load(config: Config) -> Pairs:
     """The texts that the configuration names.
 
@@ -150,6 +209,16 @@ def load(config: Config) -> Pairs:
     if config.data == "multi30k":
         return pairs.from_multi30k(Path(config.folder), config.source, config.target)
     return pairs.from_files(Path(config.source), Path(config.target))
+
+
+def _summary(config: Config, data: Pairs) -> str:
+    kind = f"{config.layers} x {config.units} units of {config.cell.upper()}"
+    attention = {"bahdanau": "additive (Bahdanau)", "luong": "multiplicative (Luong)"}
+    return (
+        f"An encoder-decoder ({kind} a side, {attention[config.attention]} attention) that was "
+        f"trained on {data.name}. It writes the most probable text that a beam search finds; of "
+        "texts of another kind or language nothing is known."
+    )
 
 
 def vocabulary_of(lines: Lines, size: int) -> bytes:

@@ -125,7 +125,7 @@ class Recorder:
             Overloaded: too many records wait.
         """
         record_id = new_id()
-        labels = [str(label) for label in outputs.get("label", ())]
+        labels = _decided(model.manifest, outputs)
         confidence = [float(value) for value in outputs.get("confidence", ())]
         content = {
             **self._common(model, context),
@@ -284,11 +284,19 @@ class Recorder:
         }
 
 
+def _decided(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> list[str]:
+    """What was decided of each row: its label, or the best translation of its text."""
+    if manifest.task == "translate":
+        return [str(text) for text in outputs["text"][:, 0]]
+    return [str(label) for label in outputs.get("label", ())]
+
+
 def _first_value(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> float | None:
-    """What a regression says, so that records are found by it; None for other tasks."""
-    if manifest.task != "regress":
+    """What records are found by: a regression's value, the score of a translation; else None."""
+    if manifest.task == "classify":
         return None
-    value = float(outputs[manifest.outputs[0].name].flat[0])
+    name = "score" if manifest.task == "translate" else manifest.outputs[0].name
+    value = float(outputs[name].flat[0])
     return value if math.isfinite(value) else None
 
 

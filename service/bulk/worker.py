@@ -23,7 +23,8 @@ from service.errors import CorruptModel, GlasslineError, StoreError
 from service.explain.evidence import with_evidence
 from service.explain.parameters import ExplainParameters
 from service.inference.devices import Device
-from service.inference.session import Session, warm_session
+from service.inference.session import Session
+from service.inference.translator import Translator, warm
 from service.manifest import Manifest
 from service.modalities.choice import explainer_of
 from service.store import StoredModel, sha256_of
@@ -91,12 +92,12 @@ class OpenModel:
     """A stored model with a warm session: what an explanation needs of one."""
 
     stored: StoredModel
-    session: Session
+    session: Session | Translator
 
     @classmethod
     def of(cls, stored: StoredModel, device: Device, threads: int) -> OpenModel:
         """Open it as a server's registry does; see `warm_session`."""
-        return cls(stored, warm_session(stored, device, threads))
+        return cls(stored, warm(stored, device, threads))
 
     @property
     def manifest(self) -> Manifest:

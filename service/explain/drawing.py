@@ -73,7 +73,8 @@ def _native(
     """The model's own evidence, drawn."""
     for one in content.get("evidence", ()):
         values = arrays[payload_of(one["output"])]
-        evidence = NativeEvidence(one["output"], one["kind"], values)
+        tokens = (tuple(one.get("rows", ())), tuple(one.get("columns", ())))
+        evidence = NativeEvidence(one["output"], one["kind"], values, *tokens)
         names: list[str] = []
         if isinstance(explanation, FeatureExplanation) and evidence.kind != "attention":
             names = _axis_names(explanation, values.shape[-1])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import ExplanationError
+from service.explain.attention import draw_attention
 from service.explain.explanation import sha256
 from service.manifest import Evidence
 
@@ -32,20 +33,25 @@ class NativeEvidence:
     """One output of the model that is evidence for its answer.
 
     `values` is an error in the input's own shape, (C, H, W), (H, W), (T, C) or (D,), or an
-    attention matrix (output steps, input steps).
+    attention matrix (output steps, input steps). `rows` and `columns` are what its steps are,
+    where they are tokens of a text.
     """
 
     output: str
     kind: Evidence
     values: NDArray[Any]
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What it is, by shape and digest: the values are a payload of the record."""
+        tokens = {"rows": list(self.rows), "columns": list(self.columns)} if self.rows else {}
         return {
             "output": self.output,
             "kind": self.kind,
             "shape": list(self.values.shape),
             "sha256": sha256(self.values),
+            **tokens,
         }
 
     @property
@@ -103,6 +109,8 @@ def draw_evidence(evidence: NativeEvidence, names: Sequence[str] = ()) -> Image.
     """
     from service.explain.figure import WIDTH, blank, literal, picture
 
+    if evidence.rows:
+        return draw_attention(evidence.values, evidence.rows, evidence.columns)
     values = np.nan_to_num(evidence.values.astype(np.float64))
     across, down = "", ""
     if evidence.kind == "attention":

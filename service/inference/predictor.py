@@ -32,8 +32,13 @@ _log = logging.getLogger("glassline.records")
 
 
 def is_quick(model: LoadedModel, rows: int = 1) -> bool:
-    """Whether the model's graph may run on the event loop for so many rows."""
-    return model.session.row_seconds * rows < INLINE_SECONDS
+    """Whether the model's graph may run on the event loop for so many rows.
+
+    How long a translation takes hangs on its text: it never does.
+    """
+    return model.manifest.task != "translate" and (
+        model.session.row_seconds * rows < INLINE_SECONDS
+    )
 
 
 @dataclass(slots=True)

@@ -20,7 +20,8 @@ from service.errors import (
 )
 from service.inference.devices import Device
 from service.inference.repository import LATEST, RepositoryState
-from service.inference.session import Session, warm_session
+from service.inference.session import Session
+from service.inference.translator import Translator, warm
 from service.manifest import Manifest
 from service.metrics import ModelMetrics
 from service.settings import Settings
@@ -34,10 +35,10 @@ _log = logging.getLogger("glassline.registry")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A verified model version with a warm session."""
+    """A verified model version with a warm session, or with the two of a translator."""
 
     stored: StoredModel
-    session: Session
+    session: Session | Translator
     metrics: ModelMetrics
     recorded: RecordedModel
     task: TaskAnswer
@@ -51,8 +52,7 @@ class LoadedModel:
     @property
     def memory_bytes(self) -> int:
         """An estimate of what it holds in memory, from the size of its graphs."""
-        size = sum(self.stored.graph(role).stat().st_size for role in self.manifest.graphs)
-        return _MEMORY_FACTOR * size + _MEMORY_FLOOR
+        return _MEMORY_FACTOR * self.stored.size + _MEMORY_FLOOR
 
     def admit(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """A caller's inputs, completed; see `Preparation.admit`.
@@ -220,7 +220,7 @@ class Registry:
         start = time.perf_counter()
         try:
             stored = self._store.get(name, version)
-            session = warm_session(stored, self._device, self._threads, self._gpu)
+            session = warm(stored, self._device, self._threads, self._gpu)
         except (CorruptModel, Unavailable) as error:
             self._refused[name, version] = str(error)
             if self._on_refusal:

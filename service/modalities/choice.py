@@ -14,6 +14,7 @@ from service.modalities.picture import PictureExplainer
 from service.modalities.sequence import WindowExplainer
 from service.modalities.table import RowExplainer
 from service.modalities.text import TextExplainer
+from service.modalities.translation import TranslationExplainer
 
 _EXPLAINERS: dict[str, type[InputExplainer]] = {
     explainer.modality: explainer
@@ -49,4 +50,6 @@ def explainer_of(
         raise InvalidParameter(
             f"explain parameters: row: got {row}, but the prediction has {rows} rows."
         )
+    if model.manifest.task == "translate":
+        return TranslationExplainer(model, inputs, row, parameters)
     return _EXPLAINERS[defaults.modality](model, inputs, row, parameters)

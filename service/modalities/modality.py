@@ -83,8 +83,16 @@ class InputExplainer(ABC):
         self.num_samples = parameters.num_samples or defaults.num_samples
         self.defaults = defaults
         self._row = {name: batch[row : row + 1] for name, batch in inputs.items()}
-        self._output, self.labels = _explained_output(model, parameters.output)
+        self._output, self.labels = self._explained()
         self.target = target_index(parameters.target, self.labels)
+
+    def _explained(self) -> tuple[str, tuple[str, ...]]:
+        """Name of the output that is explained, and of its columns.
+
+        Raises:
+            InvalidParameter: what was asked for is no output that can be explained.
+        """
+        return _explained_output(self.model, self.parameters.output)
 
     @property
     def row(self) -> Mapping[str, NDArray[Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from functools import partial
 
 from service.errors import UnsupportedMediaType
 from service.inference.registry import LoadedModel
@@ -14,6 +13,7 @@ from service.protocol.compression import inflated
 from service.protocol.request import InferRequest
 from service.routes.exchange import Exchange
 from service.routes.reply import JSON
+from service.routes.translations import asked, translates, wants_picture
 from service.settings import Settings
 
 #: Says where the JSON ends and the binary tensors begin (Open Inference Protocol).
@@ -57,7 +57,13 @@ async def infer_request(
         InvalidRequest: whatever is wrong with it.
     """
     body = await plain_body(exchange, settings)
-    decode = partial(decoded, exchange.headers, body, model, settings, version_1=version_1)
+    seen = wants_picture(exchange.header(b"accept"))
+    query = exchange.query() if translates(model) else {}
+
+    def decode() -> InferRequest:
+        request = decoded(exchange.headers, body, model, settings, version_1=version_1)
+        return asked(request, model, query, attention=seen) if translates(model) else request
+
     return decode() if is_quick(exchange.headers, body) else await asyncio.to_thread(decode)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -22,6 +23,13 @@ from service.routes.exchange import Exchange
 from service.routes.jobs import prefers_later, shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred, preferred_encoding
 from service.routes.reply import JSON, Reply
+from service.routes.translations import (
+    picture,
+    refuse_unknown,
+    translates,
+    wants_picture,
+    without_own,
+)
 from service.serving import Serving
 
 RECORD_HEADER = "glassline-record-id"
@@ -42,7 +50,13 @@ class DataPlane:
     async def infer(self, exchange: Exchange, model: LoadedModel, context: RequestContext) -> None:
         """Decode, predict, record, encode."""
         request = await infer_request(exchange, model, self._settings)
+        if translates(model):
+            refuse_unknown(request, model)
         prediction = await self._serving.predictor.answer(model, request, context)
+        if translates(model) and wants_picture(exchange.header(b"accept")):
+            drawn = partial(picture, prediction, record_said(prediction.record_id)[0])
+            await exchange.reply(await asyncio.to_thread(drawn))
+            return
         await exchange.reply(encoded(exchange.headers, model, request, prediction))
 
     async def explain(
@@ -75,7 +89,8 @@ class DataPlane:
     ) -> tuple[str, ExplainParameters]:
         """Predict and record; the record's id, and how it is to be explained."""
         request = await infer_request(exchange, model, self._settings, version_1=version_1)
-        parameters = self._explain_parameters({**request.parameters, **exchange.query()})
+        given = {**request.parameters, **exchange.query()}
+        parameters = self._explain_parameters(without_own(given) if translates(model) else given)
         if parameters.row >= request.rows:
             raise InvalidParameter(
                 f"explain parameters: row: got {parameters.row}, but there are {request.rows} rows."

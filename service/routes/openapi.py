@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.explain.parameters import ExplainParameters
+from service.tasks.translate import Asked
 
 _ERROR = {
     "type": "object",
@@ -161,8 +162,8 @@ def _explain_schema(max_samples: int) -> dict[str, Any]:
     return schema
 
 
-def _explain_query(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """Explain parameters as query parameters."""
+def _query(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Parameters of a schema as query parameters."""
     properties = schema["properties"]
     return [
         {"name": name, "in": "query", "required": False, "schema": schema}
@@ -210,7 +211,8 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
         **_links("/explanation_id", "explanation"),
         **_links("/record_id", "record", "explain_record"),
     }
-    answers = {"application/json": {"schema": _INFER_RESPONSE}}
+    # The picture is that of a translation's attention.
+    answers = {"application/json": {"schema": _INFER_RESPONSE}, "image/png": _PICTURE}
     explanations = {
         "application/json": {"schema": {"type": "object"}},
         "image/png": _PICTURE,
@@ -225,7 +227,7 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
             answers,
             operationId=f"infer{'_version' if versioned else ''}",
             links=predicted,
-            parameters=_model_parameters(versioned),
+            parameters=_model_parameters(versioned) + _query(Asked.model_json_schema()),
             requestBody=_BODY,
         )
         paths[f"{base}/explain"] = _or_later(
@@ -235,7 +237,7 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
                 explanations,
                 operationId=f"explain{'_version' if versioned else ''}",
                 links=explained,
-                parameters=_model_parameters(versioned) + _explain_query(schema),
+                parameters=_model_parameters(versioned) + _query(schema),
                 requestBody=_BODY,
             )
         )
@@ -255,7 +257,7 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
             explanations,
             operationId="explain_record",
             links=explained,
-            parameters=[_RECORD_ID, *_explain_query(schema)],
+            parameters=[_RECORD_ID, *_query(schema)],
             requestBody={
                 "required": False,
                 "content": {
