@@ -114,6 +114,12 @@ class Settings(BaseSettings):
     signing_key_file: str = Field(
         "", description="The log's Ed25519 private key, PEM, 0600; empty = one made in the home."
     )
+    timestamp_url: str = Field(
+        "", description="RFC 3161 authority that stamps checkpoints; empty = none."
+    )
+    timestamp_minutes: float = Field(
+        60.0, gt=0, description="Minutes between two time-stamps of a log that has grown."
+    )
     drain_s: float = Field(
         0.0, ge=0, le=600, description="Seconds of saying 'not ready' before a stop begins."
     )

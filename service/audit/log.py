@@ -22,6 +22,8 @@ from service.errors import Conflict, CorruptLog, EvidenceError, Unavailable
 
 #: Records that are read at a time.
 CHUNK: Final = 1000
+#: Checkpoints, newest first, among which a cosigned one is looked for.
+LOOKED_AT: Final = 100
 #: What of a record its envelope follows from.
 _SIGNED: Final = (
     records.c.sequence, records.c.id, records.c.kind, records.c.body, records.c.signature,
@@ -71,6 +73,22 @@ class AuditLog:
         query = select(checkpoints.c.note).order_by(checkpoints.c.size)
         return [SignedNote.parse(row.note.encode()) for row in self._store.rows(query)]
 
+    def cosigned(self) -> SignedNote | None:
+        """The newest checkpoint that one of its witnesses has cosigned; None where none has."""
+        return self._cosigned_over(-1, self.keys())
+
+    def stamped(self) -> tuple[SignedNote, bytes] | None:
+        """The newest checkpoint with an RFC 3161 time-stamp, and that; None where none has."""
+        query = (
+            select(checkpoints.c.note, checkpoints.c.timestamp_token)
+            .where(checkpoints.c.timestamp_token.is_not(None))
+            .order_by(checkpoints.c.size.desc())
+            .limit(1)
+        )
+        for row in self._store.rows(query):
+            return SignedNote.parse(row.note.encode()), bytes(row.timestamp_token)
+        return None
+
     def index(self, record_id: str) -> int:
         """The record's place in the log, from 0.
 
@@ -106,14 +124,20 @@ class AuditLog:
         """
         return self._tree().root(size)
 
-    def leaves(self, size: int | None = None) -> Iterator[tuple[bytes, Envelope | None]]:
+    def leaves(
+        self, size: int | None = None, first: int = 0
+    ) -> Iterator[tuple[bytes, Envelope | None]]:
         """The first `size` records in order: canonical bytes, and who signed them.
+
+        Args:
+            size: how many; all where it is None.
+            first: index to begin at.
 
         Raises:
             CorruptLog: a record is missing.
         """
         keys, size = self.keys(), self.size() if size is None else size
-        for start in range(0, size, CHUNK):
+        for start in range(first, size, CHUNK):
             until = min(start + CHUNK, size)
             query = (
                 select(*_SIGNED)
@@ -143,7 +167,7 @@ class AuditLog:
         index = self.index(record_id)
         row = self._one(select(*_SIGNED).where(records.c.sequence == index + 1))
         keys = self.keys()
-        note = self._checkpoint_over(index, keys)
+        note = self._cosigned_over(index, keys) or self.checkpoint()
         signed = _envelope(row, keys)
         if signed is None:
             raise CorruptLog(f"log: record {record_id} has no signature.")
@@ -162,20 +186,21 @@ class AuditLog:
             payloads=self._payloads(record_id, orjson.loads(row.body), withheld),
         )
 
-    def _checkpoint_over(self, index: int, keys: KeySet) -> SignedNote:
-        """The newest that somebody else vouches for and whose key counts; else the newest."""
+    def _cosigned_over(self, index: int, keys: KeySet) -> SignedNote | None:
+        """The newest over a record that a witness has cosigned, and whose key counts."""
         query = (
             select(checkpoints.c.note)
             .where(checkpoints.c.size > index)
             .order_by(checkpoints.c.size.desc())
-            .limit(10)
+            .limit(LOOKED_AT)
         )
         for row in self._store.rows(query):
             note = SignedNote.parse(row.note.encode())
             counting = keys.for_checkpoint(Checkpoint.parse(note.text).size)
-            if any(map(note.signed_by, counting)):
+            witnessed = any(note.cosigned_by(witness) is not None for witness in keys.witnesses)
+            if witnessed and any(map(note.signed_by, counting)):
                 return note
-        return self.checkpoint()
+        return None
 
     def _payloads(
         self, record_id: str, record: dict[str, Any], withheld: Collection[str]

@@ -171,7 +171,7 @@ def main() -> int:
 
         async def run() -> None:
             committer = Committer(log)
-            keeping = Housekeeping(committer, log.store, settings.payload_days)
+            keeping = Housekeeping(committer, log.store, settings)
             task = asyncio.get_running_loop().create_task(keeping.run())
             await Sequencer(committer).serve(path)
             task.cancel()

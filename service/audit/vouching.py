@@ -49,6 +49,19 @@ def take_cosigned(store: RecordStore, note: SignedNote) -> SignedNote:
     return _keep(store, said.size, SignedNote(note.text, tuple(kept)))
 
 
+def keep_stamped(store: RecordStore, note: SignedNote, token: bytes) -> None:
+    """Keep a checkpoint's time-stamp, an RFC 3161 TimeStampResp in DER.
+
+    Raises:
+        EvidenceError: the note is no checkpoint.
+    """
+    size = Checkpoint.parse(note.text).size
+    _keep(store, size, note)
+    with store.writing() as connection:
+        at = checkpoints.c.size == size
+        connection.execute(update(checkpoints).where(at).values(timestamp_token=token))
+
+
 def _keep(store: RecordStore, size: int, note: SignedNote) -> SignedNote:
     with store.writing() as connection:
         at = checkpoints.c.size == size

@@ -6,6 +6,7 @@ import asyncio
 import base64
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
@@ -37,8 +38,19 @@ async def checkpoint(request: Request) -> Response:
 @router.get("/checkpoint/cosigned", responses=_NOTE | _NONE, response_class=PlainTextResponse)
 async def cosigned(request: Request) -> Response:
     """The newest checkpoint that a witness has cosigned; 204 where none has been."""
-    notes = await asyncio.to_thread(_log(request).vouched)
-    return PlainTextResponse(str(notes[-1])) if notes else Response(status_code=204)
+    note = await asyncio.to_thread(_log(request).cosigned)
+    return Response(status_code=204) if note is None else PlainTextResponse(str(note))
+
+
+@router.get("/checkpoint/timestamp")
+async def timestamp(request: Request) -> Response:
+    """The newest checkpoint that a time-stamp authority has stamped (RFC 3161), and its answer."""
+    found = await asyncio.to_thread(_log(request).stamped)
+    if found is None:
+        return Response(status_code=204)
+    note, token = found
+    said = {"checkpoint": str(note), "stamped": note.text, "timestamp_response": _text(token)}
+    return Response(orjson.dumps(said), media_type="application/json")
 
 
 @router.get("/keys")
