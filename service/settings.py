@@ -28,7 +28,8 @@ class InvalidSettings(GlasslineError):
 
 
 def _share(value: Any) -> Any:
-    return {"all": 1.0, "none": 0.0}.get(value, value) if isinstance(value, str) else value
+    said = {"all": 1.0, "true": 1.0, "none": 0.0, "false": 0.0}
+    return said.get(value.lower(), value) if isinstance(value, str) else value
 
 
 #: From 0 to 1; `all` and `none` are said for 1 and 0.

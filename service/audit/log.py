@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Select, select
+from sqlalchemy import Dialect, Select, select
 
 from service.audit import envelope
 from service.audit.bundle import Erased, Evidence, Present, Withheld
@@ -15,7 +17,8 @@ from service.audit.checkpoint import Checkpoint, SignedNote
 from service.audit.envelope import Envelope
 from service.audit.keyset import KeySet
 from service.audit.merkle import MerkleTree
-from service.audit.schema import checkpoints, log, payloads, records, tiles
+from service.audit.rows import Statement
+from service.audit.schema import checkpoints, log, payloads, records
 from service.audit.store import RecordStore, committed
 from service.audit.tiles import TileNodes
 from service.errors import Conflict, CorruptLog, EvidenceError, Unavailable
@@ -104,7 +107,8 @@ class AuditLog:
             InvalidParameter: no such record in a log of this size, or it never had it.
             CorruptLog: a node of the tree is missing.
         """
-        return self._tree().inclusion_path(index, size)
+        with self._tree() as tree:
+            return tree.inclusion_path(index, size)
 
     def consistency(self, old: int, new: int | None = None) -> list[bytes]:
         """What shows that the log of size `new` continues that of size `old`.
@@ -113,7 +117,8 @@ class AuditLog:
             InvalidParameter: the log never had one of the sizes, or `old` exceeds `new`.
             CorruptLog: a node of the tree is missing.
         """
-        return self._tree().consistency_path(old, new)
+        with self._tree() as tree:
+            return tree.consistency_path(old, new)
 
     def root(self, size: int | None = None) -> bytes:
         """What the first `size` records hash to.
@@ -122,7 +127,8 @@ class AuditLog:
             InvalidParameter: the log never had this size.
             CorruptLog: a node of the tree is missing.
         """
-        return self._tree().root(size)
+        with self._tree() as tree:
+            return tree.root(size)
 
     def leaves(
         self, size: int | None = None, first: int = 0
@@ -223,20 +229,39 @@ class AuditLog:
                 found.append(Present(name, content, row.salt))
         return found
 
-    def _tree(self) -> MerkleTree:
-        return MerkleTree(TileNodes(self._tile), self.size())
+    @contextmanager
+    def _tree(self) -> Iterator[MerkleTree]:
+        """The tree, read over one connection: a proof needs a dozen tiles."""
+        size, read = _statements(self._store.engine.dialect)
+        with self._store.reading() as connection:
 
-    def _tile(self, level: int, position: int) -> bytes | None:
-        query = select(tiles.c.nodes).where(tiles.c.level == level, tiles.c.position == position)
-        return next((bytes(row.nodes) for row in self._store.rows(query)), None)
+            def tile(level: int, position: int) -> bytes | None:
+                found = read.run(connection, level=level, position=position).scalar()
+                return None if found is None else bytes(found)
+
+            there = size.run(connection).scalar()
+            if there is None:
+                raise _not_begun()
+            yield MerkleTree(TileNodes(tile), there)
 
     def _one(self, query: Select[Any]) -> Any:
         rows = self._store.rows(query)
         if not rows:
-            raise Unavailable(
-                "log: nobody has begun it yet; whoever starts a server on this record store does."
-            )
+            raise _not_begun()
         return rows[0]
+
+
+@lru_cache(maxsize=8)
+def _statements(dialect: Dialect) -> tuple[Statement, Statement]:
+    """What the log's size and a tile are read with."""
+    tile = "SELECT nodes FROM tiles WHERE level = :level AND position = :position"
+    return Statement("SELECT size FROM log WHERE id = 1", dialect), Statement(tile, dialect)
+
+
+def _not_begun() -> Unavailable:
+    return Unavailable(
+        "log: nobody has begun it yet; whoever starts a server on this record store does."
+    )
 
 
 def _envelope(row: Any, keys: KeySet) -> Envelope | None:

@@ -91,14 +91,20 @@ class MerkleTree:
         nodes: where its nodes are.
         size: leaves that it has; `nodes` must hold its nodes.
 
-    Raises:
-        CorruptLog: a node is missing.
+    All its methods raise CorruptLog where a node is missing.
     """
 
     def __init__(self, nodes: Nodes, size: int = 0) -> None:
         self._nodes = nodes
         self._size = size
-        self._peaks = [nodes.get(*at) for at in _peaks(0, size)]
+        self._known: list[bytes] | None = None
+
+    @property
+    def _peaks(self) -> list[bytes]:
+        """Roots of the complete subtrees at the right edge; a proof of old leaves needs none."""
+        if self._known is None:
+            self._known = [self._nodes.get(*at) for at in _peaks(0, self._size)]
+        return self._known
 
     @property
     def size(self) -> int:
@@ -107,14 +113,14 @@ class MerkleTree:
 
     def append(self, leaf: bytes) -> int:
         """Add a leaf; returns its index."""
-        index, level, node = self._size, 0, leaf_hash(leaf)
+        index, level, node, peaks = self._size, 0, leaf_hash(leaf), self._peaks
         self._nodes.put(0, index, node)
         while index & 1:
-            node = node_hash(self._peaks.pop(), node)
+            node = node_hash(peaks.pop(), node)
             index >>= 1
             level += 1
             self._nodes.put(level, index, node)
-        self._peaks.append(node)
+        peaks.append(node)
         self._size += 1
         return self._size - 1
 

@@ -92,6 +92,7 @@ class Record:
         return {
             "id": self.id,
             "kind": self.kind,
+            "rare_kind": None if self.kind == "prediction" else self.kind,
             # In UTC, because SQLite keeps no offset and rows are searched by time.
             "created_at": self.created_at.astimezone(UTC),
             "model": None,

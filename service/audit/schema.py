@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 #: The last step in `service/migrations/versions`; a store with a later one is refused.
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 
 metadata = MetaData()
 
@@ -54,6 +54,8 @@ records = Table(
     Column("signature", LargeBinary),
     #: which key of the log's key set made it, counted from 0
     Column("key_number", SmallInteger),
+    #: the kind again, but nothing for predictions
+    Column("rare_kind", String(32)),
     Index("records_by_model", "model", "version", "sequence"),
 )
 # Every index is a page more in each commit, and commits are what a caller waits for: ids are
@@ -63,6 +65,17 @@ Index(
     records.c.parent_id,
     sqlite_where=records.c.parent_id.is_not(None),
     postgresql_where=records.c.parent_id.is_not(None),
+)
+
+# Hardly any record is no prediction: finding those must not go through all that are, and
+# predictions must not pay for it. A partial index is only used where its condition follows from
+# the query's, and `IS NOT NULL` follows from every comparison in both databases.
+Index(
+    "records_by_rare_kind",
+    records.c.rare_kind,
+    records.c.sequence,
+    sqlite_where=records.c.rare_kind.is_not(None),
+    postgresql_where=records.c.rare_kind.is_not(None),
 )
 
 #: Inputs and artifacts, apart from the records so that they can be erased without touching one.

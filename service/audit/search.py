@@ -171,9 +171,13 @@ def _conditions(query: Query) -> list[Any]:
     column = records.c
     found: list[Any] = [
         column[name] == value
-        for name in ("kind", "model", "version", "decision", "caller", "request_id")
+        for name in ("model", "version", "decision", "caller", "request_id")
         if (value := getattr(query, name)) is not None
     ]
+    if query.kind is not None:
+        # Indexed for all but predictions, of which there are too many for it to help.
+        rare = query.kind != "prediction"
+        found.append((column.rare_kind if rare else column.kind) == query.kind)
     if query.about is not None:
         found.append(column.parent_id == query.about)
     if query.since is not None:

@@ -127,17 +127,27 @@ class RecordStore:
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
 
-    def rows(self, query: Select[Any]) -> list[Any]:
-        """All rows of a query.
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for several short reads.
 
         Raises:
             Unavailable: the database does not answer.
         """
         try:
             with self._engine.connect() as connection:
-                return list(connection.execute(query))
+                yield connection
         except DBAPIError as error:
             raise Unavailable(f"record store: does not answer ({error.orig}).") from None
+
+    def rows(self, query: Select[Any]) -> list[Any]:
+        """All rows of a query.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        with self.reading() as connection:
+            return list(connection.execute(query))
 
     def _first(self, query: Select[Any]) -> Any:
         return next(iter(self.rows(query.limit(1))), None)

@@ -9,7 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from service.audit.store import RecordStore
+from service.settings import Settings
+from tests.audit.logs import database_of
+from tests.bench.kills import Rounds
 from tests.running_server import REPOSITORY
 
 WRITER = """
@@ -64,3 +69,17 @@ def test_no_acknowledged_record_is_lost(tmp_path: Path) -> None:
         "SELECT count(*) FROM records LEFT JOIN payloads ON record_id = id WHERE content IS NULL"
     ).fetchone() == (0,)
     database.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_log_holds_whoever_is_killed(kind: str, tmp_path: Path) -> None:
+    """The sequencer, a server under load, or both; `tests/bench/kills.py` does it 200 times."""
+    for url in database_of(kind, tmp_path):
+        rounds = Rounds(Settings(home=tmp_path, database_url=url))
+        for number in (0, 8, 9):
+            rounds.run(number)
+        said = rounds.close()
+    assert said["servers_killed"] == 2
+    assert rounds.killed["sequencer"] >= 2
+    assert rounds.acknowledged >= 15

@@ -242,10 +242,10 @@ def test_what_a_log_never_was_is_named(tree: MerkleTree) -> None:
 
 def test_a_missing_node_is_a_corrupt_log_and_no_wrong_proof() -> None:
     with pytest.raises(CorruptLog, match="node 0 of level 1 is missing"):
-        MerkleTree(MemoryNodes(), 3)
+        MerkleTree(MemoryNodes(), 3).root()
     with pytest.raises(CorruptLog, match="does not follow"):
         MemoryNodes().put(0, 1, EMPTY_ROOT)
     with pytest.raises(CorruptLog, match="tile 0 of tile level 0, which has 32 bytes"):
-        MerkleTree(TileNodes(lambda _level, _index: EMPTY_ROOT), 2)
+        MerkleTree(TileNodes(lambda _level, _index: EMPTY_ROOT), 2).root()
     with pytest.raises(CorruptLog, match="does not follow"):
         TileNodes(lambda _level, _index: None).put(0, 1, EMPTY_ROOT)

@@ -132,8 +132,8 @@ def ours(recording: str) -> list[Server]:
     Args:
         recording: `off`, `on` or `both`: whether each prediction is made durable first.
     """
-    off = {"GLASSLINE_RECORD_PREDICTIONS": "false", "GLASSLINE_WORKERS": "1"}
-    on = {**off, "GLASSLINE_RECORD_PREDICTIONS": "true"}
+    off = {"GLASSLINE_RECORD_PREDICTIONS": "none", "GLASSLINE_WORKERS": "1"}
+    on = {**off, "GLASSLINE_RECORD_PREDICTIONS": "all"}
     two = {**off, "GLASSLINE_WORKERS": "2"}
     found = []
     if recording in ("off", "both"):
