@@ -83,15 +83,34 @@ class Config:
                 f"--size: got {self.side}, wanted {smallest} to 1024 pixels for "
                 f"{self.pretrained or self.arch}."
             )
-        if self.pretrained and self.color == "L":
+        if self.width != 1 and (self.pretrained or self.arch == "lenet5"):
+            raise WrongOption(
+                f"--width: got {self.width:g}, but {self.pretrained or self.arch} has one width. "
+                "Leave it out, or take another --arch."
+            )
+        if self.pretrained:
+            self._check_pretrained()
+        elif self.tune != "last":
+            raise WrongOption(
+                f"--tune: got {self.tune!r}, but {self.arch} is trained from scratch, all of it. "
+                "Leave it out, or name a network with --pretrained."
+            )
+
+    def _check_pretrained(self) -> None:
+        if self.pretrained not in pretrained.BODIES:
+            raise WrongOption(
+                f"--pretrained: got {self.pretrained!r}, wanted one of "
+                f"{', '.join(pretrained.BODIES)}."
+            )
+        if self.color == "L":
             raise WrongOption(
                 f"--color: got L, but {self.pretrained} has learnt from RGB. Leave it out: grey "
                 "pictures are decoded as RGB."
             )
-        if self.pretrained and self.pretrained not in pretrained.BODIES:
+        if self.options.activation != CNN.activation:
             raise WrongOption(
-                f"--pretrained: got {self.pretrained!r}, wanted one of "
-                f"{', '.join(pretrained.BODIES)}."
+                f"--activation: got {self.options.activation}, but {self.pretrained} has its own. "
+                "Leave it out."
             )
 
     @property

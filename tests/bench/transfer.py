@@ -40,7 +40,7 @@ from training.options import CNN
 
 SIZE = 64
 #: Training pictures of each class to epochs: the more pictures, the fewer passes are affordable.
-EPOCHS = {50: 30, 10: 60, 500: 8}
+EPOCHS = {50: 15, 10: 30, 500: 5}
 METHODS = ("last", "scratch", "last-3", "all")
 RESULTS = Path(__file__).with_name("results") / "transfer.json"
 #: The package's batch norms forget within 100 updates, more than there are of so few pictures.

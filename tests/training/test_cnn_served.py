@@ -19,7 +19,6 @@ from training import train_cnn
 from training.options import CNN
 
 SMALL: dict[str, dict[str, Any]] = {
-    "lenet5": {},
     "alexnet": {"width": 0.1, "size": 32},
     "inception": {"width": 0.1, "size": 32},
     "resnet18": {"width": 0.1, "size": 32},

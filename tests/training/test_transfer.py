@@ -137,6 +137,13 @@ def test_weights_that_cannot_be_downloaded_say_what_to_do(
         ({"size": 16}, "--size: got 16, wanted 32 to 1024 pixels for efficientnet_lite0"),
         ({"pretrained": "vgg"}, "--pretrained: got 'vgg', wanted one of efficientnet_lite0"),
         ({"pretrained": "", "arch": "alexnet", "size": 20}, "--size: got 20, wanted 32 to 1024"),
+        ({"width": 0.5}, r"--width: got 0\.5, but efficientnet_lite0 has one width"),
+        ({"pretrained": "", "width": 0.5}, r"--width: got 0\.5, but lenet5 has one width"),
+        (
+            {"pretrained": "", "tune": "all"},
+            "--tune: got 'all', but lenet5 is trained from scratch",
+        ),
+        ({"options": dataclasses.replace(CNN, activation="tanh")}, "--activation: got tanh, but"),
     ],
 )
 def test_what_does_not_go_together_is_refused(said: dict[str, Any], message: str) -> None:
