@@ -21,7 +21,6 @@ from training.options import CNN
 SMALL: dict[str, dict[str, Any]] = {
     "alexnet": {"width": 0.1, "size": 32},
     "inception": {"width": 0.1, "size": 32},
-    "resnet18": {"width": 0.1, "size": 32},
     "resnet34": {"width": 0.07, "size": 32},
     "tuned": {"pretrained": "efficientnet_lite0", "tune": "last-1", "size": 32},
 }
