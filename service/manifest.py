@@ -140,9 +140,11 @@ class Interval(Part):
     """Two outputs between which the truth lies at a stated rate.
 
     They were calibrated on `units` units (engines, runs, rows) that training never saw, each of
-    which counts as one whatever its length. For units exchangeable with those, the share of
-    truths inside is at least `level`, averaged over draws of them.
-    Source: Vovk, Gammerman and Shafer 2005; Lei et al. 2018, arXiv:1604.04173 (split conformal).
+    which counts as one whatever its length. Of units exchangeable with those the share of truths
+    inside is `level`, on average; with few units it may be off, and the test part's figure says by
+    how much it was.
+    Source: Lei et al. 2018, arXiv:1604.04173 (split conformal); Dunn, Wasserman and Ramdas 2022,
+    arXiv:1809.07441 (units of several rows).
     """
 
     lower: str

@@ -4,6 +4,10 @@ The units are what is exchangeable: engines, runs, rows; the windows of one engi
 unit's errors are pooled with one and the same weight, however many windows it has. How the width
 goes with the value is learnt on the training part, how wide it is in all on the held-out units.
 
+The rate is exact for units of one row (at least the level, on average over draws of units). For
+units of several rows it is reached as units become many; of k units it is off by some
+sqrt(level (1 - level) / k), either way.
+
 Source: Lei et al. 2018, arXiv:1604.04173, sec. 5.2 (locally weighted split conformal); Dunn,
 Wasserman and Ramdas 2022, arXiv:1809.07441, sec. 3.1 (pooled distributions of groups).
 """
@@ -59,8 +63,8 @@ def factors(scores: Array, owners: NDArray[np.intp], level: float) -> Array:
         level: share of truths inside, in (0, 1).
 
     Returns:
-        (k,) the smallest factor at which the units' mean share inside, with one unit more that
-        is never inside, reaches the level.
+        (k,) the smallest factor at which the units' mean share inside reaches the level, counted
+        with one row more, of the mean weight of a row, that is never inside.
 
     Raises:
         WrongOption: there are too few units for this level.
@@ -73,7 +77,8 @@ def factors(scores: Array, owners: NDArray[np.intp], level: float) -> Array:
             f"{fewest} of them to calibrate it. Lower it, collect more, or leave it out with "
             "--interval 0."
         )
-    weights = 1.0 / np.bincount(of)[of] / (len(units) + 1)
+    weights = 1.0 / np.bincount(of)[of]
+    weights = weights / (weights.sum() + weights.mean())
     found = []
     for column in scores.T:
         order = np.argsort(column, kind="stable")

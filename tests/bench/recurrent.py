@@ -26,7 +26,9 @@ from service.store import ModelStore
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"
 RESULTS = Path(__file__).parent / "results" / "recurrent.json"
-_VOWELS = "--bidirectional --layers 2 --units 64 --pooling mean+max --noise 0.4 --dropout 0.5"
+_VOWELS = (
+    "--bidirectional --layers 2 --units 100 --pooling mean+max --noise 0.5 --dropout 0.5 --refit"
+)
 _REVIEWS = (
     "--cell lstm --bidirectional --units 32 --width 64 --min-count 1 --pairs 262144 "
     "--batch-size 64 --epochs 3 --learning-rate 2e-3 --dropout 0.5 --l2 0.0001"

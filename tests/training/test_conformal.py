@@ -20,7 +20,7 @@ def test_each_unit_counts_as_one_whatever_its_length() -> None:
     # Ten units: nine of one row with error 1, one of a thousand rows with error 100.
     scores = np.array([1.0] * 9 + [100.0] * 1000)[:, np.newaxis]
     owners = np.array([*range(9), *[9] * 1000])
-    assert factors(scores, owners, 0.8).tolist() == [1.0]  # 9 of 11 are enough
+    assert factors(scores, owners, 0.89).tolist() == [1.0]  # 9 of 10 are enough, all but
     assert factors(scores, owners, 0.9).tolist() == [100.0]
 
 
@@ -40,24 +40,24 @@ def test_the_width_follows_the_errors_along_the_value() -> None:
     assert at(np.array([[-5.0], [99.0]]), knots, sizes).ravel() == pytest.approx(sizes[[0, -1], 0])
 
 
-def test_the_stated_rate_is_held_over_draws_of_units() -> None:
-    """Runs whose windows share an error: coverage of new runs, averaged over 300 draws."""
+@pytest.mark.parametrize(("longest", "low", "high"), [(1, 0.9, 0.93), (40, 0.87, 0.92)])
+def test_the_stated_rate_is_held_over_draws_of_units(longest: int, low: float, high: float) -> None:
+    """Runs whose windows share an error: coverage of new runs, averaged over 400 draws."""
     random = np.random.default_rng(1)
+
+    def runs(count: int) -> tuple[np.ndarray, np.ndarray]:
+        lengths = random.integers(1, longest + 1, count)
+        owners = np.repeat(np.arange(count), lengths)
+        shared = random.normal(size=count)[owners] + 0.5 * random.normal(size=len(owners))
+        return shared[:, np.newaxis], owners
+
     found = []
-    for _ in range(300):
-
-        def runs(count: int) -> tuple[np.ndarray, np.ndarray]:
-            lengths = random.integers(5, 40, count)
-            owners = np.repeat(np.arange(count), lengths)
-            shared = random.normal(size=count)[owners] + 0.5 * random.normal(size=len(owners))
-            return shared[:, np.newaxis], owners
-
-        errors, owners = runs(20)
+    for _ in range(400):
+        errors, owners = runs(30)
         width = factors(np.abs(errors), owners, 0.9)
         new, its = runs(50)
-        inside = np.bincount(its, coverage_of(new, width)) / np.bincount(its)
-        found.append(inside.mean())
-    assert 0.89 <= np.mean(found) <= 0.94
+        found.append((np.bincount(its, coverage_of(new, width)) / np.bincount(its)).mean())
+    assert low <= np.mean(found) <= high, np.mean(found)
 
 
 def coverage_of(errors: np.ndarray, width: np.ndarray) -> np.ndarray:
