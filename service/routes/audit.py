@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from pydantic import BeforeValidator
 
 from service.audit import erasure, review, search, table_export
 from service.errors import Conflict, InvalidParameter, TooLarge
@@ -20,6 +21,16 @@ from service.serving import Serving
 router = APIRouter(prefix="/audit", tags=["audit"])
 RecordPath = Annotated[str, Path(alias="id", description="Record id.", max_length=64)]
 Text = Annotated[str | None, Query(max_length=256)]
+
+
+def _dated(text: str) -> str:
+    """Refuse a bare number, which would be taken for seconds since 1970."""
+    if text.replace(".", "", 1).lstrip("+-").isdigit():
+        raise ValueError("wanted a date and time as RFC 3339 has it, 2026-11-25T08:00:00Z")
+    return text
+
+
+Moment = Annotated[datetime, BeforeValidator(_dated)]
 #: What a search can be had as; the first is what `*/*` gets.
 FORMATS = {"json": JSON, "csv": table_export.CSV, "parquet": table_export.PARQUET}
 #: Bytes of a review's body.
@@ -41,8 +52,8 @@ def caller_of(request: Request) -> str:
 @router.get("/records", responses={200: {"content": {kind: {} for kind in FORMATS.values()}}})
 async def find(
     request: Request,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     kind: Text = None,
     model: Text = None,
     version: Text = None,
