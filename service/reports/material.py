@@ -16,7 +16,7 @@ from service.errors import Conflict, NotFound, Unavailable
 from service.manifest import Manifest
 from service.past import Past
 
-#: Records beside one that are told, of each kind the oldest.
+#: Records beside one that are told, of each kind the newest.
 MOST_BESIDE = 200
 _TOLD = (*search.REVIEWS, "replay", "erasure", "explanation", "shared-explanation", "read")
 
@@ -125,10 +125,10 @@ class Collector:
     def _beside(self, record: Told) -> dict[str, list[Told]]:
         found: dict[str, list[Told]] = {}
         for kind in _TOLD:
-            query = search.Query(about=record.id, kind=kind, order="oldest")
+            query = search.Query(about=record.id, kind=kind, order="newest")
             rows = self._records.rows(search.statement(query, MOST_BESIDE))
             ids = [search.shown(row)["id"] for row in rows[:MOST_BESIDE]]
-            found[kind] = [self._told(one) for one in ids]
+            found[kind] = [self._told(one) for one in reversed(ids)]
         return found
 
     def _manifest(self, record: Told) -> tuple[Manifest | None, str]:

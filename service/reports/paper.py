@@ -37,8 +37,11 @@ from service.reports.blocks import Block, Facts, Grid, Literal, Picture, Report,
 _INK, _QUIET, _LINE, _PALE = (HexColor(c) for c in ("#181c21", "#5c636b", "#dfe3e7", "#f6f7f9"))
 _ACCENT = HexColor("#0072b2")
 _MARGIN, _FOOT = 20 * mm, 22 * mm
-_WIDTH = A4[0] - 2 * _MARGIN
+#: reportlab keeps six points free on either side of what it sets.
+_WIDTH = A4[0] - 2 * _MARGIN - 12
 _NAMES = 44 * mm
+#: Lines that are not parted by the end of a page.
+_TOGETHER = 12
 #: Pictures are at most this share of a page's height.
 _TALLEST = 0.6
 _SANS, _BOLD, _MONO = "Glassline-Sans", "Glassline-Bold", "Glassline-Mono"
@@ -99,7 +102,9 @@ def _block(block: Block) -> list[Flowable]:
         return [_grid(block), Spacer(1, 6)]
     if isinstance(block, Picture):
         return [KeepTogether(_picture(block))]
-    return [_literal(block), Spacer(1, 6)]
+    literal = _literal(block)
+    short = block.text.count("\n") < _TOGETHER
+    return [KeepTogether(literal) if short else literal, Spacer(1, 6)]
 
 
 def _facts(block: Facts) -> Table:
@@ -223,10 +228,10 @@ def _numbered(report: Report) -> type[Canvas]:
                 self.__dict__.update(page)
                 self.setFont(_SANS, 7.5)
                 self.setFillColor(_QUIET)
-                self.drawString(_MARGIN, 12 * mm, f"Glassline, record {report.record_id}, "
+                self.drawString(_MARGIN + 6, 12 * mm, f"Glassline, record {report.record_id}, "
                                 f"report made {report.made_at}")  # fmt: skip
                 place = f"{number} of {len(self._pages)}"
-                self.drawRightString(A4[0] - _MARGIN, 12 * mm, place)
+                self.drawRightString(A4[0] - _MARGIN - 6, 12 * mm, place)
                 super().showPage()
             super().save()
 

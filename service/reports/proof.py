@@ -97,7 +97,7 @@ def how_to_verify(material: Material) -> Section:
                     "python3 -m zipfile -e evidence.zip evidence\n"
                     "python3 evidence/verify.py"),
             Text("Without the command line: GET /audit/records/" + record_id + "/bundle with an "
-                 "API key of the scope `audit`. Compare the key's id above with the one that the "
+                 "API key of the scope “audit”. Compare the key's id above with the one that the "
                  "operator publishes elsewhere, and name it with --key."),
             Text("What this is evidence of: that the record was written when the log had as many "
                  "records as stand before it, and was not changed since. It is no proof that the "

@@ -14,9 +14,9 @@ from service.audit.store import RecordStore
 from service.errors import Conflict
 from service.explain.drawing import drawn, parts
 from service.explain.legend import number
-from service.reports.blocks import Block, Fact, Facts, Grid, Picture, Section, Text, flat
+from service.reports.blocks import Block, Fact, Facts, Grid, Literal, Picture, Section, Text, flat
 from service.reports.inputs import input_blocks
-from service.reports.material import Material, Told
+from service.reports.material import MOST_BESIDE, Material, Told
 
 #: Rows of a batch, and values of a row, that are told.
 _ROWS, _VALUES = 50, 12
@@ -147,7 +147,8 @@ def _how_to_explain(material: Material) -> Text:
         return Text("Records of this kind have no explanation.")
     return Text(
         "Nobody has asked for an explanation yet. The very model version that decided can still "
-        f"give one: POST /v2/records/{material.prediction.id}/explain, then make this report again."
+        f"give one: POST /v2/records/{material.prediction.id}/explain. It then stands in the next "
+        "report."
     )
 
 
@@ -158,7 +159,9 @@ def _picture(told: Told, records: RecordStore) -> Block:
         png = drawn(content, arrays, {}, "image/png")
     except Conflict as gone:
         return Text(f"The picture cannot be drawn any more: {gone}")
-    return Picture(png, "What speaks for the answer (blue) and against it (orange).", 0.72)
+    # Of a picture the drawing is tall; of all else as wide as a page, and small print is in it.
+    share = 0.6 if content["modality"] == "image" else 1.0
+    return Picture(png, "What speaks for the answer (blue) and against it (orange).", share)
 
 
 def _trust(
@@ -193,9 +196,10 @@ def reviews(material: Material) -> Section:
         key=lambda one: one.stored.sequence,
     )
     if not told:
-        return Section("Reviews", [Text(
-            "Nobody has reviewed this record. A person does it with `glassline audit review "
-            f"{material.record.id}`, which adds a record beside this one.")])  # fmt: skip
+        command = f'glassline audit review {material.record.id} --person "..." --meaning "..."'
+        return Section("Reviews", [
+            Text("Nobody has reviewed this record. A review is a record beside this one:"),
+            Literal(command)])  # fmt: skip
     blocks: list[Block] = [
         Text("Each is a record of its own. What was decided above stands as it was.", quiet=True)
     ]
@@ -247,4 +251,5 @@ def _payloads(read: Told) -> Sequence[str]:
 
 
 def _times(found: Sequence[Told]) -> str:
-    return "once" if len(found) == 1 else f"{len(found)} times"
+    more = " or more" if len(found) == MOST_BESIDE else ""
+    return "once" if len(found) == 1 else f"{len(found)} times{more}"

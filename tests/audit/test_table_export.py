@@ -18,24 +18,26 @@ from service.audit.record import build, new_id
 from service.audit.search import Query
 from service.audit.store import RecordStore
 from service.audit.table_export import csv_of, pages, parquet_of
+from tests.audit.logs import database_of
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+#: Ids are made now, and records are found by time through their ids.
+BEGIN = datetime.now(UTC).replace(microsecond=0)
 RECORDS = 2500
 
 
 def write(connection: Connection, numbers: range) -> None:
     rows = []
     for number in numbers:
-        moment = NOON + timedelta(seconds=number)
+        moment = BEGIN + timedelta(seconds=number)
         columns = {"model": "m", "decision": "=1+1", "score": number / 7}
         row = build("prediction", new_id(), moment, {"n": number}, columns).row()
         rows.append({"sequence": number + 1, **row})
     connection.execute(insert(schema.records), rows)
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'records.db'}"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    yield from database_of(request.param, tmp_path)
 
 
 @pytest.fixture
@@ -63,7 +65,9 @@ def test_a_file_holds_every_record_once_over_all_pages(store: RecordStore, order
     assert columnar.num_row_groups == 3
     rows = columnar.read().to_pylist()
     assert [row["sequence"] for row in rows] == sequences
-    assert {row["created_at"] for row in rows} == {NOON + timedelta(seconds=n) for n in range(2500)}
+    assert {row["created_at"] for row in rows} == {
+        BEGIN + timedelta(seconds=n) for n in range(2500)
+    }
     # doubles to the bit; CSV writes the shortest decimal that leads to the same
     assert [float(row["score"]) for row in table] == [row["score"] for row in rows]
 
@@ -85,3 +89,14 @@ def test_what_is_written_meanwhile_is_left_out(store: RecordStore, database: str
             write(connection, range(start, start := start + 2000))
     engine.dispose()
     assert count == RECORDS
+
+
+def test_the_filters_find_the_same_on_every_database(store: RecordStore) -> None:
+    def count(**filters: Any) -> int:
+        return sum(len(page) for page in pages(store, Query(**filters)))
+
+    assert count(since=BEGIN + timedelta(seconds=10), until=BEGIN + timedelta(seconds=30)) == 20
+    assert count(score_min=10 / 7, score_max=20 / 7) == 11
+    assert count(decision="=1+1", model="m", kind="prediction") == RECORDS
+    assert count(review="none") == RECORDS
+    assert count(review="override") == 0
