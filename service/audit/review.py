@@ -7,15 +7,20 @@ Source: 21 CFR 11.50 (name, time and meaning of a signature).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
+from service.audit.canonical import canonical
 from service.errors import InvalidParameter, TooLarge
 
 #: Bytes of a correction as JSON.
 LARGEST_CORRECTION = 65_536
+#: Beyond this JSON's readers round, and not all alike (RFC 8259, section 6).
+LARGEST_NUMBER = 2**53 - 1
 Line = Annotated[
     str,
     StringConstraints(
@@ -91,9 +96,32 @@ def parse(body: bytes) -> Review | Override | Correction:
         where = ".".join(str(part) for part in first["loc"])
         raise InvalidParameter(f"review: {where}: {first['msg']}. Send {_EXAMPLE}") from None
     if isinstance(said, Correction):
-        size = len(orjson.dumps(said.correction))
-        if size > LARGEST_CORRECTION:
-            raise TooLarge(
-                f"review: correction: {size} bytes; at most {LARGEST_CORRECTION} are kept."
-            )
+        _check_correction(said.correction)
     return said
+
+
+def _check_correction(correction: dict[str, Any]) -> None:
+    """That it can be recorded: a record holds no number that another reader would round."""
+    try:
+        size = len(canonical(correction))
+        largest = max(_magnitudes(correction), default=0)
+    except (ValueError, RecursionError):
+        largest = math.inf
+    if largest > LARGEST_NUMBER:
+        raise InvalidParameter(
+            "review: correction: cannot be recorded as it is. Send numbers beyond 2**53 as text, "
+            "and nothing that is nested hundreds of levels deep."
+        )
+    if size > LARGEST_CORRECTION:
+        raise TooLarge(f"review: correction: {size} bytes; at most {LARGEST_CORRECTION} are kept.")
+
+
+def _magnitudes(value: Any) -> Iterator[float]:
+    """Of every number in a JSON value."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _magnitudes(inner)
+    elif isinstance(value, (int, float)):
+        yield abs(value)

@@ -322,6 +322,8 @@ def test_wrong_questions_are_refused_in_words(auditor: httpx.Client, audited: Se
         (b'{"kind":"override","person":"A","meaning":"m","comment":"c"}', "decision"),
         (b'{"kind":"correction","person":"A","meaning":"m","comment":"c","correction":{}}',
          "correction"),
+        (b'{"kind":"correction","person":"A","meaning":"m","comment":"c",'
+         b'"correction":{"serial":9007199254740993}}', "beyond 2**53 as text"),
     ],
 )  # fmt: skip
 def test_a_review_that_is_none_is_refused(
