@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import time
@@ -24,7 +25,7 @@ from training.commands import (
     report,
     told_patience,
 )
-from training.options import RECURRENT, Options, WrongOption, taking
+from training.options import RECURRENT, Options, WrongOption, flag_of, taking
 
 DEFAULT = "japanese-vowels"
 _SERIES, _TEXTS = "Series", "Texts"
@@ -158,10 +159,10 @@ def recurrent(
     interval: IntervalLevel = 0.9,
     text: Text = "",
     longest: Longest = 0,
-    min_count: MinCount = 2,
+    min_count: MinCount = 1,
     width: Width = 100,
     dropped: Dropped = 0.5,
-    pairs: Pairs = 2**16,
+    pairs: Pairs = 2**18,
     name: Name = "",
     if_missing: IfMissing = False,
     *,
@@ -198,19 +199,27 @@ def recurrent(
         with told_patience():
             from training import recurrent_config, train_recurrent, train_texts
         started = time.perf_counter()
+        of_series: dict[str, Any] = {
+            "task": task.value, "sequence": sequence, "time": time_column, "window": window,
+            "shortest": shortest, "stride": stride, "horizon": horizon, "noise": noise,
+            "gaps": gaps.value, "interval": interval,
+            "drop": tuple(one.strip() for one in drop.split(",") if one.strip()),
+        }  # fmt: skip
+        of_texts: dict[str, Any] = {
+            "text": text or "text", "min_count": min_count, "width": width, "dropped": dropped,
+            "pairs": pairs,
+        }  # fmt: skip
         if is_texts(data, text):
+            _refuse(of_series, recurrent_config.Config, f"'{data}' holds texts")
             texts = train_texts.Config(
-                **shape, text=text or "text", longest=longest or 256, min_count=min_count,
-                width=width, dropped=dropped, pairs=pairs, pooling=_read(pooling, "attention+max"),
-            )  # fmt: skip
+                **shape, **of_texts, longest=longest or 256, pooling=_read(pooling, "attention+max")
+            )
             stored = train_texts.main(texts, store, out)
         else:
+            _refuse(of_texts, train_texts.Config, f"'{data}' holds series")
             series = recurrent_config.Config(
-                **shape, task=task.value, sequence=sequence, time=time_column, window=window,
-                shortest=shortest, longest=longest, stride=stride, horizon=horizon, noise=noise,
-                gaps=gaps.value, interval=interval, pooling=_read(pooling, "last"),
-                drop=tuple(one.strip() for one in drop.split(",") if one.strip()),
-            )  # fmt: skip
+                **shape, **of_series, longest=longest, pooling=_read(pooling, "last")
+            )
             stored = train_recurrent.main(series, store, out)
         report(stored, time.perf_counter() - started)
 
@@ -227,6 +236,18 @@ def is_texts(data: str, text: str) -> bool:
     if text or path.suffix in (".txt", ".tsv"):
         return True
     return path.is_dir() and not any(path.glob("train_FD00?.txt"))
+
+
+def _refuse(given: dict[str, Any], config: Any, why: str) -> None:
+    """Refuse flags that mean nothing to the data.
+
+    Raises:
+        WrongOption: one of these is not its default.
+    """
+    usual = {one.name: one.default for one in dataclasses.fields(config)}
+    for name, value in given.items():
+        if value != usual[name]:
+            raise WrongOption(f"{flag_of(name)}: got {value!r}, but {why}. Leave it out.")
 
 
 def _read(pooling: PoolingName, usual: str) -> Any:

@@ -57,10 +57,17 @@ def read(config: Config) -> Sequences:
         WrongOption, BadSequences, BadFile: see the loaders.
     """
     path = Path(config.data)
-    if config.data == japanese_vowels.NAME:
-        return japanese_vowels.load()
-    if cmapss.is_cmapss(path):
-        return cmapss.load(path)
+    bundled = config.data == japanese_vowels.NAME
+    if bundled or cmapss.is_cmapss(path):
+        if config.target is not None or config.task != "auto":
+            raise WrongOption(
+                f"--target, --task: '{config.data}' has its own of both. Leave them out."
+            )
+        return japanese_vowels.load() if bundled else cmapss.load(path)
+    if config.task != "forecast" and config.horizon != 1:
+        raise WrongOption(
+            f"--horizon: got {config.horizon}, which is of --task forecast alone. Leave it out."
+        )
     sequences = series_file.load(
         path, config.target, config.task, config.sequence, config.time, config.drop
     )

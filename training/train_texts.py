@@ -54,10 +54,10 @@ class Config:
     pooling: Pooling = "attention+max"
     truncate: int = 0
     longest: int = 256
-    min_count: int = 2
+    min_count: int = 1
     width: int = 100
     dropped: float = 0.5
-    pairs: int = 2**16
+    pairs: int = 2**18
     name: str = "gru-texts"
     split_seed: int = SPLIT_SEED
     options: Options = RECURRENT
@@ -74,6 +74,8 @@ def main(config: Config, store: ModelStore, console: Console) -> StoredModel:
     """
     if config.options.refit:
         raise WrongOption("--refit: texts choose their epoch on the validation part. Leave it out.")
+    if config.options.scaling != RECURRENT.scaling:
+        raise WrongOption("--scaling: words have nothing to be scaled. Leave it out.")
     texts = source.load(Path(config.data), config.text, config.target)
     parts = source.split(texts, config.split_seed)
     vocabulary = source.vocabulary_of([texts.texts[at] for at in parts.train], config.min_count)

@@ -30,7 +30,7 @@ _VOWELS = (
     "--bidirectional --layers 2 --units 100 --pooling mean+max --noise 0.5 --dropout 0.5 --refit"
 )
 _REVIEWS = (
-    "--cell lstm --bidirectional --units 32 --width 64 --min-count 1 --pairs 262144 "
+    "--cell lstm --bidirectional --units 32 --width 64 "
     "--batch-size 64 --epochs 3 --learning-rate 2e-3 --dropout 0.5 --l2 0.0001"
 )
 _ENGINES = (

@@ -304,6 +304,9 @@ def test_what_cannot_be_answered_says_why(
         (["--window", "5", "--shortest", "9"], "--shortest: got 9"),
         (["--data", "nowhere.csv", "--target", "wear"], "'nowhere.csv' is no file"),
         (["--cell", "tree"], "'tree' is not one of"),
+        (["--min-count", "3"], "--min-count: got 3, but 'japanese-vowels' holds series"),
+        (["--data", "said.txt", "--stride", "3"], "--stride: got 3, but 'said.txt' holds texts"),
+        (["--target", "speaker"], "has its own of both"),
     ],
 )
 @pytest.mark.usefixtures("own_home")
