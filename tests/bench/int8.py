@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -32,6 +31,7 @@ from training.data import digits
 from training.options import CNN
 from training.provenance import describe
 from training.release import release
+from training.torchvision_import import torchvision
 
 BATCHES = (1, 32)
 

@@ -122,3 +122,17 @@ def test_a_graph_that_has_nothing_for_int8_is_refused(tmp_path: Any) -> None:
     with pytest.raises(ReleaseRefused, match="nothing in its graph can be computed in INT8"):
         release(candidate(network=nn.Softmax(dim=1), outputs=(probabilities(6),),
                           labels=tuple("abcdef")), ModelStore(tmp_path))  # fmt: skip
+
+
+def test_inputs_of_any_unit_are_scaled_before_fp16_begins(tmp_path: Any) -> None:
+    # Beyond FP16's largest number, and apart by less than it can tell.
+    columns = [Column(shift=5e6, scale=10.0)] * 6
+    torch.manual_seed(0)
+    network = Softmax(TableNetwork(columns, MLPConfig((64,), 3)))
+    far = (5e6 + 10 * rows(1)).astype(np.float32)
+    asking = candidate(network=network, precision="fp16", rows={"row": far},
+                       truth=np.zeros(ROWS, np.int64))  # fmt: skip
+    manifest = release(asking, ModelStore(tmp_path)).manifest
+    assert manifest.precision == "fp16"
+    assert manifest.parity.max_abs_difference < 5e-3
+    assert manifest.compression is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 
 from models.cnn import LeNet5, Probabilities
 from service.errors import ReleaseRefused
+from service.inference.session import Session
 from service.manifest import ExplainerDefaults, Provenance
 from service.protocol.media import decode_image, encode_png
 from service.store import ModelStore, StoredModel
 from training import parity
-from training.candidate import Candidate, pixels, probabilities
+from training.candidate import Candidate, Held, pixels, probabilities
 from training.data import digits
 from training.release import release
 
@@ -168,3 +170,21 @@ def test_a_graph_with_a_frozen_batch_is_refused(stored: StoredModel, tmp_path: P
     onnx.save(graph, tmp_path / "frozen.onnx")
     with pytest.raises(ReleaseRefused, match="exactly 2 rows, not any number"):
         parity.check(candidate(lenet()), tmp_path / "frozen.onnx")
+
+
+def test_a_temperature_is_fitted_on_the_validation_part_and_put_inside(
+    stored: StoredModel, tmp_path: Path
+) -> None:
+    held = Held({"image": DATA.validation.images}, DATA.validation.labels)
+    asking = dataclasses.replace(candidate(lenet()), validation=held, sanity=(0, 0), mistakes=0)
+    released = release(asking, ModelStore(tmp_path))
+    temperature = released.manifest.metrics["temperature"]
+    assert temperature != pytest.approx(1, abs=0.01)  # it has learned nothing
+    assert 0 <= released.manifest.metrics["calibration_error"] <= 1
+    images = {"image": DATA.test.images[:ROWS]}
+    before, after = (
+        Session(one).run(images)["probabilities"].astype(np.float64) for one in (stored, released)
+    )
+    raised = before ** (1 / temperature)
+    np.testing.assert_allclose(after, raised / raised.sum(axis=1, keepdims=True), atol=1e-5)
+    assert released.manifest.metrics["accuracy"] == stored.manifest.metrics["accuracy"]
