@@ -48,25 +48,31 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
     return sorted_
 
 
-def _first_scaled(graph: onnx.GraphProto) -> list[str]:
-    """Names of the tensors between what stands ahead of all weights and the rest.
-
-    None where an input goes to both, or where nothing stands ahead.
-    """
+def ahead_of_weights(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes that no result of a layer with weights flows into: scaling, filling, spreading."""
     weights = {
         one.name
         for one in graph.initializer
         if one.data_type == onnx.TensorProto.FLOAT and sum(extent > 1 for extent in one.dims) > 1
     }
     behind: set[str] = set()
-    ahead: set[str] = set()
-    read: list[str] = []
+    ahead = []
     for node in graph.node:
         if behind.intersection(node.input) or weights.intersection(node.input):
             behind.update(node.output)
-            read += [name for name in node.input if name not in read]
         else:
-            ahead.update(node.output)
+            ahead.append(node)
+    return ahead
+
+
+def _first_scaled(graph: onnx.GraphProto) -> list[str]:
+    """Names of the tensors between what stands ahead of all weights and the rest.
+
+    None where an input goes to both, or where nothing stands ahead.
+    """
+    ahead = {name for node in ahead_of_weights(graph) for name in node.output}
+    rest = [node for node in graph.node if not ahead.issuperset(node.output)]
+    read = list(dict.fromkeys(name for node in rest for name in node.input))
     outputs = {one.name for one in graph.output}
     inputs = {one.name for one in graph.input}
     cut = [name for name in read if name in ahead]
