@@ -16,6 +16,7 @@ from service.explain.feature_explanation import FeatureExplanation
 from service.explain.parameters import ExplainParameters
 from service.explain.render import thumbnail
 from service.inference.session import Session
+from service.manifest import TextMedia
 from service.modalities.choice import explainer_of
 from service.store import StoredModel
 from training.candidate import Candidate, Rows, rows_of, some_rows
@@ -77,8 +78,9 @@ def worst(candidate: Candidate, model: StoredModel, answers: Answered) -> list[M
         row = int(answers.rows[at])
         block = _row(candidate, row)
         mistake = _mistake(candidate, answers, at, int(columns[at]), block)
-        if rank < explained:
-            mistake = _explained(mistake, graph, block, int(columns[at]), samples)
+        sent = _sent(candidate, mistake, block)
+        if rank < explained and sent is not None:
+            mistake = _explained(mistake, graph, sent, int(columns[at]), samples)
         found.append(mistake)
     return found
 
@@ -138,9 +140,7 @@ def _mistake(
 def _affordable(candidate: Candidate, graph: OpenGraph, wanted: int) -> tuple[int, int]:
     """How many rows there is time to explain, and with how many samples."""
     defaults = candidate.explainer
-    # The rows of a text are words by now.
-    by_callers = tuple(one.name for one in candidate.inputs) == candidate.graph_inputs
-    if defaults is None or not wanted or not by_callers:
+    if defaults is None or not wanted:
         return 0, 0
     feed = some_rows(candidate.blocks[0], slice(32))
     graph.predict(feed)
@@ -168,6 +168,22 @@ def _explained(
         return replace(mistake, weights=named, samples=samples)
     (subject,) = explainer.subject.values()
     return replace(mistake, overlay=draw_body(subject, found), samples=samples)
+
+
+def _sent(candidate: Candidate, mistake: Mistake, block: Rows) -> Rows | None:
+    """The row as a caller sends it; None where that is not known of its words."""
+    if isinstance(candidate.media, TextMedia):
+        text = np.array([mistake.shown], object)
+        return {candidate.media.input: text} if mistake.shown else None
+    names = [one.name for one in candidate.inputs]
+    if not set(names) <= set(block):
+        return None
+    # Windows are padded to the longest of their block.
+    steps = int(block["length"][0]) if "length" in block else None
+    return {
+        name: block[name][:, :steps] if steps and block[name].ndim > 1 else block[name]
+        for name in names
+    }
 
 
 def _row(candidate: Candidate, row: int) -> dict[str, NDArray[Any]]:

@@ -1,9 +1,10 @@
 """Accuracy of `train mlp` beside scikit-learn's MLPClassifier with the same layers.
 
 Both see standardised inputs and are scored on the same test rows, which neither has seen. For
-each seed another fifth of the table is the test part. Ours stops by a validation part, a fifth;
-scikit-learn's has no use for it and gets those rows to train on as well ("all"), or trains on as
-many as ours does ("same").
+each seed another fifth of the table is the test part. Ours finds by a validation part, a fifth,
+how long to train, and then trains on it as well (`--refit`); its options are those with the lowest
+validation loss on breast_cancer of a few that were tried. scikit-learn's has its defaults, and
+trains on the same rows in the end ("all"), or without the validation part ("less").
 
     python tests/bench/mlp_accuracy.py
 """
@@ -14,6 +15,7 @@ import io
 import statistics
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,8 @@ from sklearn.preprocessing import StandardScaler
 from service.store import ModelStore
 from training.data import tables
 from training.options import Options
-from training.train_mlp import Config, main
+from training.release import release
+from training.train_mlp import Config, candidate_of, train
 
 SEEDS = range(5)
 HIDDEN = (100,)
@@ -34,10 +37,17 @@ HIDDEN = (100,)
 
 def ours(data: str, seed: int, home: Path) -> float:
     """Through ONNX Runtime, as released."""
-    options = Options(epochs=200, patience=30, seed=seed, device="cpu")
+    options = Options(
+        epochs=200, patience=20, refit=True, optimizer="adamw", l2=0.01, dropout=0.3, seed=seed,
+        device="cpu",
+    )  # fmt: skip
     config = Config(data=data, hidden=HIDDEN, name="bench", split_seed=seed, options=options)
-    manifest = main(config, ModelStore(home), Console(file=io.StringIO())).manifest
-    return manifest.metrics["accuracy"]
+    table = tables.load(data)
+    parts = tables.split(table, seed)
+    network, fitted = train(config, table, parts, Console(file=io.StringIO()))
+    asking = candidate_of(config, table, parts, network, fitted)
+    stored = release(replace(asking, sanity=(0, 0), mistakes=0), ModelStore(home))
+    return stored.manifest.metrics["accuracy"]
 
 
 def sklearn(data: str, seed: int, everything: bool) -> float:
@@ -53,7 +63,7 @@ def sklearn(data: str, seed: int, everything: bool) -> float:
 
 
 if __name__ == "__main__":
-    print("| data | ours | scikit-learn, all | scikit-learn, same |\n|---|---|---|---|")
+    print("| data | ours | scikit-learn, all | scikit-learn, less |\n|---|---|---|---|")
     for data in ("breast_cancer", "wine", "digits"):
         with tempfile.TemporaryDirectory() as home:
             columns = [
