@@ -232,11 +232,13 @@ class _Line:
         self._number += 1
         self._out.append(frames.packed(self._number, record))
         done = self.waiting[self._number] = self._loop.create_future()
-        if not self._blocked:
-            self._flush()
+        if len(self._out) == 1 and not self._blocked:
+            self._loop.call_soon(self._flush)  # after all that this turn reads
         return done
 
     def _flush(self) -> None:
+        if self.lost:
+            return
         data = b"".join(self._out)
         try:
             sent = self._connection.send(data)

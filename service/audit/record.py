@@ -14,7 +14,7 @@ from typing import Any
 
 import uuid_utils
 
-from service.audit.canonical import canonical
+from service.audit.canonical import canonical, canonical_prepared
 
 SCHEMA = "glassline.record/1"
 #: Level 1: inputs are compressed on the way of every prediction.
@@ -48,7 +48,9 @@ os.register_at_fork(after_in_child=_stock.clear)
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, microseconds."""
-    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return f"{moment.isoformat(timespec='microseconds')[:26]}Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,27 @@ def build(
     Raises:
         ValueError: `content` is not representable in canonical JSON.
     """
-    body = {
+    body = canonical(_body(kind, record_id, content, payloads))
+    return Record(record_id, kind, created_at, body, columns, payloads)
+
+
+def build_prepared(
+    kind: str,
+    record_id: str,
+    created_at: datetime,
+    content: Mapping[str, Any],
+    columns: Mapping[str, Any],
+    payloads: tuple[Payload, ...] = (),
+) -> Record:
+    """As `build`, from content that `canonical_prepared` takes: half the time of a prediction's."""
+    body = canonical_prepared(_body(kind, record_id, content, payloads))
+    return Record(record_id, kind, created_at, body, columns, payloads)
+
+
+def _body(
+    kind: str, record_id: str, content: Mapping[str, Any], payloads: tuple[Payload, ...]
+) -> dict[str, Any]:
+    return {
         "schema": SCHEMA,
         "id": record_id,
         "kind": kind,
@@ -163,4 +185,3 @@ def build(
             for p in payloads
         ],
     }
-    return Record(record_id, kind, created_at, canonical(body), columns, payloads)

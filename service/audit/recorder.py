@@ -25,7 +25,7 @@ from service.audit.arrays import described, described_part, encode_array
 from service.audit.canonical import Part, canonical_part
 from service.audit.channel import RecordChannel
 from service.audit.log_writer import LogWriter
-from service.audit.record import Payload, build, new_id, timestamp
+from service.audit.record import Payload, build, build_prepared, new_id, timestamp
 from service.audit.sequencer import socket_path
 from service.audit.store import RecordStore, StoredRecord
 from service.audit.writer import RecordWriter
@@ -127,11 +127,12 @@ class Recorder:
         record_id = new_id()
         labels = _decided(model.manifest, outputs)
         confidence = [float(value) for value in outputs.get("confidence", ())]
+        decision = {"labels": labels, "confidence": confidence, "threshold": None}
         content = {
             **self._common(model, context),
             "inputs": [described_part(n, a, content=False) for n, a in inputs.items()],
             "outputs": [described_part(n, a, content=True) for n, a in outputs.items()],
-            "decision": {"labels": labels, "confidence": confidence, "threshold": None},
+            "decision": canonical_part(decision),
             "reproducibility": "bit-exact",
         }
         columns = {
@@ -140,7 +141,9 @@ class Recorder:
             "score": confidence[0] if confidence else _first_value(model.manifest, outputs),
         }
         payloads = tuple(Payload(n, NPY, encode_array(a)) for n, a in inputs.items())
-        record = build("prediction", record_id, context.started_at, content, columns, payloads)
+        record = build_prepared(
+            "prediction", record_id, context.started_at, content, columns, payloads
+        )
         return record_id, self._writer.submit(record)
 
     def explanation(

@@ -14,7 +14,7 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.audit.canonical import canonical
+from service.audit.canonical import canonical, canonical_part, canonical_prepared
 
 #: Every character there is, lone surrogates too: those must be refused by both.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
@@ -137,3 +137,19 @@ def test_values_with_a_canonical_form(value: Any, wanted: bytes) -> None:
 def test_values_without_a_canonical_form_are_refused(value: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the messages are the reference's own
         canonical(value)
+
+
+PLAIN = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**54), 2**54), TEXT),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text("aZ_09", max_size=3), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(PLAIN, st.floats(allow_nan=False, allow_infinity=False))
+def test_plain_values_with_floats_in_parts_need_no_second_look(value: Any, number: float) -> None:
+    whole = {"plain": value, "part": [number]}
+    said = outcome(lambda v: canonical_prepared({**v, "part": canonical_part(v["part"])}), whole)
+    assert said == outcome(rfc8785.dumps, whole)
