@@ -35,6 +35,24 @@ def raw_bytes(array: NDArray[Any]) -> bytes:
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
+def elements(datatype: str, raw: bytes) -> list[Any]:
+    """The elements that `raw_bytes` wrote, flat: numbers, booleans, or texts.
+
+    Raises:
+        ValueError: the bytes are not of this datatype.
+    """
+    if datatype == "BYTES":
+        texts, at = [], 0
+        while at < len(raw):
+            size = int.from_bytes(raw[at : at + 4], "little")
+            texts.append(raw[at + 4 : at + 4 + size].decode())
+            at += 4 + size
+        return texts
+    names: dict[str, str] = {known: name for name, known in _DATATYPES.items()}
+    found: list[Any] = np.frombuffer(raw, np.dtype(names[datatype]).newbyteorder("<")).tolist()
+    return found
+
+
 def described(name: str, array: NDArray[Any], *, content: bool) -> dict[str, Any]:
     """A tensor as a record names it: name, datatype, shape, SHA-256 of `raw_bytes`.
 

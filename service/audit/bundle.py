@@ -63,7 +63,8 @@ checkpoint      what the log's root is: a C2SP tlog-checkpoint, signed by the lo
 keys.json       the log's public keys, and up to which size of the log each counts
 payloads.json   for each input and artifact its file and salt; SHA-256(salt || file) is the
                 commitment in record.json
-payloads/       the inputs and artifacts that are neither erased nor left out
+payloads/       the inputs and artifacts that are neither erased nor left out; a .npy begins with a
+                line of text that says type and shape, then come the values (NumPy, NEP 1)
 SHA256SUMS      digests of all other files: sha256sum -c SHA256SUMS
 """
 

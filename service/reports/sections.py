@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from service.audit.arrays import decode_array
+from service.audit.arrays import decode_array, elements
 from service.audit.bundle import Erased
 from service.audit.record import timestamp
 from service.audit.store import RecordStore
@@ -55,26 +56,11 @@ def answers(prediction: Told) -> Block:
         return Grid(("row", "class", "confidence"), rows)
     rows = []
     for output in prediction.body["outputs"]:
-        values = _decoded(output)
+        values = elements(output["datatype"], base64.b64decode(output["base64"]))
         shown = ", ".join(number(v) if isinstance(v, float) else str(v) for v in values[:_VALUES])
         more = f" … {len(values) - _VALUES} more" if len(values) > _VALUES else ""
         rows.append((output["name"], " x ".join(map(str, output["shape"])), shown + more))
     return Grid(("output", "shape", "values"), rows)
-
-
-def _decoded(output: Mapping[str, Any]) -> list[Any]:
-    import base64
-
-    import numpy as np
-
-    kinds = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "BOOL": "?"}
-    raw = base64.b64decode(output["base64"])
-    kind = output["datatype"]
-    if kind == "BYTES":
-        return [f"{len(raw)} bytes of text"]
-    name = kinds.get(kind) or f"<{'u' if kind[0] == 'U' else 'i'}{int(kind.strip('UINT')) // 8}"
-    values: list[Any] = np.frombuffer(raw, name).tolist()
-    return values
 
 
 def _service(body: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from service.audit.arrays import (
     decode_array,
     described,
     described_part,
+    elements,
     encode_array,
     raw_bytes,
 )
@@ -35,6 +36,20 @@ def test_numpys_own_bytes_and_back(array: NDArray[np.generic]) -> None:
     back = decode_array(encode_array(array))
     assert back.dtype == array.dtype
     assert back.tobytes() == np.ascontiguousarray(array).tobytes()
+
+
+@given(NUMBERS)
+def test_elements_come_back_from_their_raw_bytes(array: NDArray[np.generic]) -> None:
+    if array.dtype.itemsize > 8:  # longer than the protocol's
+        return
+    datatype = described("x", array, content=False)["datatype"]
+    found = np.array(elements(datatype, raw_bytes(array)), array.dtype.newbyteorder("="))
+    assert np.array_equal(found, array.ravel(), equal_nan=array.dtype.kind == "f")
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"))))
+def test_texts_come_back_from_their_raw_bytes(texts: list[str]) -> None:
+    assert elements("BYTES", raw_bytes(np.array(texts, object))) == texts
 
 
 def test_text_is_stored_without_pickle() -> None:

@@ -96,8 +96,11 @@ def test_records_are_found_by_each_filter(
 ) -> None:
     for order in ("newest", "oldest"):
         records = found(http, order=order, **filters)
-        # the explaining process loads each model as well, when it is first asked
-        assert len(records) == count or filters.get("kind") == "model-load"
+        if filters.get("kind") == "model-load":
+            # the explaining process loads each model as well, when it is first asked
+            assert len(records) >= count
+        else:
+            assert len(records) == count
         order_found = [record["sequence"] for record in records]
         assert order_found == sorted(order_found, reverse=order == "newest")
         assert len({record["id"] for record in records}) == len(records)
