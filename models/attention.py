@@ -23,8 +23,12 @@ class Bahdanau(nn.Module):
 
     def forward(self, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         """Weights (n, S), 0 where padded, of query (n, U), keys (n, S, U), mask (n, S)."""
-        energy = self.energy(torch.tanh(keys + self.query(query).unsqueeze(1))).squeeze(2)
-        return torch.softmax(energy.masked_fill(~mask, -torch.inf), dim=1)
+        return torch.softmax(self.energies(query, keys).masked_fill(~mask, -torch.inf), dim=1)
+
+    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Energies (n, S), of any size."""
+        energy: Tensor = self.energy(torch.tanh(keys + self.query(query).unsqueeze(1)))
+        return energy.squeeze(2)
 
 
 class Luong(nn.Module):
@@ -39,5 +43,8 @@ class Luong(nn.Module):
 
     def forward(self, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         """Weights (n, S), 0 where padded, of query (n, U), keys (n, S, U), mask (n, S)."""
-        energy = torch.matmul(keys, query.unsqueeze(2)).squeeze(2)
-        return torch.softmax(energy.masked_fill(~mask, -torch.inf), dim=1)
+        return torch.softmax(self.energies(query, keys).masked_fill(~mask, -torch.inf), dim=1)
+
+    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+        """(n, S), of any size."""
+        return torch.matmul(keys, query.unsqueeze(2)).squeeze(2)

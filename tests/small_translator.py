@@ -19,8 +19,9 @@ from service.manifest import (
 from service.store import ModelStore, StoredModel
 from service.tasks.subwords import Subwords
 from service.tasks.translate import outputs_of
+from training.data.numbered import numbered, vocabulary_of
 from training.lessons import one_thread
-from training.train_seq2seq import loss_of, numbered, vocabulary_of
+from training.train_seq2seq import loss_of
 from training.translator_release import TranslatorCandidate, release_translator
 
 #: Tokens it knows, and those a text may have.

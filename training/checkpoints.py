@@ -63,6 +63,27 @@ class WholeFiles(TorchCheckpointIO):
             ) from None
 
 
+def best_weights(path: Path, flag: str) -> dict[str, torch.Tensor]:
+    """Weights of the best epoch that a checkpoint knows, by their names in the network.
+
+    Args:
+        path: a file that `--checkpoint` wrote.
+        flag: what named it, for the message.
+
+    Raises:
+        WrongOption: there is no such checkpoint.
+    """
+    try:
+        callbacks = torch.load(path, map_location="cpu", weights_only=True)["callbacks"]
+        states = [state for state in callbacks.values() if "weights" in state]
+        weights: dict[str, torch.Tensor] = states[0]["weights"]
+        return weights
+    except (OSError, RuntimeError, KeyError, IndexError, EOFError, pickle.UnpicklingError):
+        raise WrongOption(
+            f"{flag}: {path} is no checkpoint of a training. Name a file that --checkpoint wrote."
+        ) from None
+
+
 def load_checkpoint(options: Options) -> dict[str, Any]:
     """What Lightning's fit needs to go on from `options.resume`; nothing where it is empty.
 

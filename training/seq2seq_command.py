@@ -95,6 +95,14 @@ Sampling = Annotated[
         "grows from 0, where it is given the right ones alone (teacher forcing)."
     ),
 ]
+WarmStart = Annotated[
+    str,
+    typer.Option(
+        help="Checkpoint of an earlier training of the same sizes on the same texts, whose best "
+        "weights this one begins with.",
+        show_default=False,
+    ),
+]
 Name = Annotated[
     str,
     typer.Option(help="Name to release under; seq2seq- and the data's name.", show_default=False),
@@ -117,6 +125,7 @@ def seq2seq(
     max_length: MaxLength = 64,
     label_smoothing: Smoothing = 0.1,
     scheduled_sampling: Sampling = 0.1,
+    warm_start: WarmStart = "",
     name: Name = "",
     if_missing: IfMissing = False,
     *,
@@ -156,7 +165,8 @@ def seq2seq(
             from training import train_seq2seq
         config = train_seq2seq.Config(
             data=kind, folder=data if kind == "multi30k" else "", source=source, target=target,
-            cell=cell.value, attention=attention.value, name=name, options=chosen, **values,
+            cell=cell.value, attention=attention.value, name=name, warm_start=warm_start,
+            options=chosen, **values,
         )  # fmt: skip
         started = time.perf_counter()
         report(train_seq2seq.main(config, store, out), time.perf_counter() - started)

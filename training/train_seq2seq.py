@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import sentencepiece
 import torch
-from numpy.typing import NDArray
 from pydantic import JsonValue
 from rich.console import Console
 from torch import Tensor, nn
 
-from models.seq2seq import BEGIN, END, PAD, UNKNOWN, Seq2Seq, Seq2SeqConfig
+from models.seq2seq import PAD, Seq2Seq, Seq2SeqConfig
 from service.store import ModelStore, StoredModel
 from service.tasks.subwords import Subwords
 from training import provenance
+from training.checkpoints import best_weights
 from training.data import pairs
-from training.data.pairs import BadTexts, Lines, Pairs
+from training.data.numbered import numbered, vocabulary_of
+from training.data.pairs import Pairs
 from training.fitting import Fitted, Loss, fit
 from training.learning_curve import learning_curve
-from training.options import SEQ2SEQ, Options
+from training.options import SEQ2SEQ, Options, WrongOption
 from training.translation_figures import signature
 from training.translator_release import TranslatorCandidate, release_translator
 
@@ -44,6 +42,9 @@ class Config:
             (Szegedy et al. 2016, arXiv:1512.00567, sec. 7).
         scheduled_sampling: see `Taught`; 0 = teacher forcing throughout.
         data_seed: of the dates.
+        warm_start: checkpoint of an earlier training with the same texts, vocabulary and sizes:
+            training begins with the weights of its best epoch (warm restart: Loshchilov and
+            Hutter 2017, arXiv:1608.03983).
     """
 
     data: Literal["dates", "multi30k", "files"] = "dates"
@@ -61,25 +62,9 @@ class Config:
     label_smoothing: float = 0.1
     scheduled_sampling: float = 0.1
     data_seed: int = pairs.SPLIT_SEED
+    warm_start: str = ""
     name: str = "seq2seq-dates"
     options: Options = SEQ2SEQ
-
-
-@dataclass(frozen=True, slots=True)
-class Numbered:
-    """Pairs as tokens, PAD behind each.
-
-    Attributes:
-        source: (n, S), END last.
-        given: (n, T), BEGIN first.
-        wanted: (n, T), END last.
-        length: (n,), of the longer one of each pair.
-    """
-
-    source: Tensor
-    given: Tensor
-    wanted: Tensor
-    length: NDArray[np.intp]
 
 
 class Taught(nn.Module):
@@ -144,6 +129,8 @@ def train(
             config.layers, options.dropout,
         )
     )  # fmt: skip
+    if config.warm_start:
+        begin_with(network, Path(config.warm_start))
     rows = len(parts[0].length)
     size = {"full": rows, "mini": options.batch_size, "stochastic": 1}[options.batch_mode]
     updates = options.epochs * -(-rows // size)
@@ -198,6 +185,28 @@ def candidate_of(
     )  # fmt: skip
 
 
+def begin_with(network: Seq2Seq, path: Path) -> None:
+    """Put the weights of a checkpoint's best epoch into a network.
+
+    Raises:
+        WrongOption: it is no checkpoint, or of a network of another size or kind.
+    """
+    weights = best_weights(path, "--warm-start")
+    try:
+        network.load_state_dict(
+            {
+                name.removeprefix("network."): tensor
+                for name, tensor in weights.items()
+                if name != "done"
+            }
+        )
+    except RuntimeError as error:
+        raise WrongOption(
+            f"--warm-start: {path} holds weights of another network "
+            f"({str(error).splitlines()[1].strip():.120}). Give the sizes that it was made with."
+        ) from None
+
+
 def load(config: Config) -> Pairs:
     """The texts that the configuration names.
 
@@ -221,51 +230,6 @@ def _summary(config: Config, data: Pairs) -> str:
     )
 
 
-def vocabulary_of(lines: Lines, size: int) -> bytes:
-    """A vocabulary of subwords of both languages, as sentencepiece writes it.
-
-    Raises:
-        BadTexts: the texts have not as many subwords, or more characters.
-
-    Source: Kudo 2018, arXiv:1804.10959.
-    """
-    model = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.Train(
-            sentence_iterator=iter([*lines[0], *lines[1]]), model_writer=model, vocab_size=size,
-            model_type="unigram", character_coverage=1.0, num_threads=1, minloglevel=2,
-            pad_id=PAD, unk_id=UNKNOWN, bos_id=BEGIN, eos_id=END,
-        )  # fmt: skip
-    except RuntimeError as error:
-        raise BadTexts(
-            f"--vocabulary: {size} subwords cannot be made of these texts "
-            f"({str(error).splitlines()[-1].strip()}). Choose another number."
-        ) from None
-    return model.getvalue()
-
-
-def numbered(lines: Lines, subwords: Subwords, max_length: int) -> Numbered:
-    """Pairs as tokens; those with a text of more than `max_length` tokens are left out.
-
-    Raises:
-        BadTexts: none is left.
-    """
-    both = [[subwords.encode(text) for text in side] for side in lines]
-    kept = [
-        (source, target)
-        for source, target in zip(*both, strict=True)
-        if 0 < len(source) < max_length and 0 < len(target) < max_length
-    ]
-    if not kept:
-        raise BadTexts(f"--max-length: no pair has at most {max_length} tokens. Raise it.")
-    return Numbered(
-        _padded([[*source, END] for source, _ in kept]),
-        _padded([[BEGIN, *target] for _, target in kept]),
-        _padded([[*target, END] for _, target in kept]),
-        np.array([max(len(source), len(target)) for source, target in kept]),
-    )
-
-
 def loss_of(smoothing: float) -> Loss:
     """Cross-entropy a token, in nats."""
 
@@ -283,12 +247,6 @@ def token_accuracy(logits: Tensor, wanted: Tensor) -> Tensor:
     wanted = wanted[:, : logits.shape[1]]
     right = (logits.argmax(dim=2) == wanted) & (wanted != PAD)
     return right.sum() / (wanted != PAD).sum()
-
-
-def _padded(rows: list[list[int]]) -> Tensor:
-    return nn.utils.rnn.pad_sequence(
-        [torch.tensor(row) for row in rows], batch_first=True, padding_value=PAD
-    )
 
 
 def _trimmed(tokens: Tensor) -> Tensor:

@@ -41,6 +41,9 @@ def check(
 ) -> Parity:
     """Compare network and graphs on every text.
 
+    Probabilities may differ by 1e-5, numbers that go from one graph to the other by as much of
+    the largest of them, or of 1.
+
     Args:
         name: of the model, for messages.
         network: in FP32.
@@ -49,8 +52,8 @@ def check(
         texts: of the test part.
 
     Returns:
-        How far the graphs are off: probabilities of tokens, and numbers between the graphs in
-        the unit of the largest of them, or of 1; how many texts were written differently.
+        How far probabilities of tokens are off, or the other numbers as said, whichever is
+        further; how many texts were written differently.
 
     Raises:
         ReleaseRefused: by more than 1e-5, or a text was written differently.
@@ -145,15 +148,22 @@ class _Stepping:
     ) -> None:
         self._graphs, self._read, self._length, self._width = graphs, read, length, width
         self.first_state: NDArray[np.float32] = read["state"]
+        #: tokens after the last step, the best first, of the rows that it was made for
+        self._rows: NDArray[np.intp] = np.arange(0)
+        self._ranked: NDArray[np.intp] | None = None
 
     def step(
         self, token: NDArray[np.int64], state: NDArray[np.float32], row: NDArray[np.intp]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """See `beam.Stepper.step`; all but the first hypothesis of a text only fill the batch."""
+        """See `beam.Stepper.step`; all but the first hypothesis of a text only fill the batch.
+
+        They go on with the next best tokens, as the hypotheses of a beam do.
+        """
         many = np.repeat(row, self._width)
-        # Others than the first go on with another token: equal rows would prove little.
         others = np.repeat(token, self._width)
-        others[np.arange(len(others)) % self._width > 0] = END
+        if self._ranked is not None:
+            ranked = self._ranked[np.isin(self._rows, row)]
+            others = np.where(np.arange(len(others)) % self._width > 0, ranked.ravel(), others)
         inputs: Arrays = {
             "token": others, "state": np.repeat(state, self._width, axis=0),
             "memory": self._read["memory"][many], "keys": self._read["keys"][many],
@@ -161,6 +171,8 @@ class _Stepping:
         }  # fmt: skip
         made = self._graphs._both("step", inputs, self._length[many])
         firsts = slice(None, None, self._width)
+        best = np.argsort(-made["log_probabilities"][firsts], axis=1, kind="stable")
+        self._rows, self._ranked = row, best[:, : self._width]
         return (
             made["log_probabilities"][firsts].copy(),
             made["next_state"][firsts],

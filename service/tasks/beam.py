@@ -40,7 +40,8 @@ class Stepper(Protocol):
             row: (m,), which source each one belongs to.
 
         Returns:
-            Log-probabilities (m, V) in nats, the new state (m, D), attention (m, S).
+            Log-probabilities (m, V) in nats, which the search writes on, the new state (m, D),
+            attention (m, S).
         """
 
 
@@ -155,16 +156,20 @@ def _advance(
 
 
 def _best(values: NDArray[np.float32], width: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """The `width` highest of each row: their places and themselves, the first of equals first."""
-    if width == 1:
-        places = values.argmax(axis=1)[:, None]
-    else:
-        width = min(width, values.shape[1])
-        places = np.argpartition(-values, width - 1, axis=1)[:, :width]
-        places.sort(axis=1)
-    found = np.take_along_axis(values, places, axis=1).astype(np.float64)
-    order = np.argsort(-found, axis=1, kind="stable")
-    return np.take_along_axis(places, order, axis=1), np.take_along_axis(found, order, axis=1)
+    """The `width` highest of each row: their places and themselves, the first of equals first.
+
+    One maximum after the other, each of which is struck out of `values`: for beams that are
+    narrow beside the vocabulary that is several times as fast as a partition.
+    """
+    width = min(width, values.shape[1])
+    rows = np.arange(len(values))
+    places = np.empty((len(values), width), np.intp)
+    found = np.empty((len(values), width))
+    for at in range(width):
+        places[:, at] = values.argmax(axis=1)
+        found[:, at] = values[rows, places[:, at]]
+        values[rows, places[:, at]] = -np.inf
+    return places, found
 
 
 def _end_settled(

@@ -111,7 +111,7 @@ def served(translator: Translator, *texts: str) -> list[list[int]]:
 def random_model(home: Path) -> tuple[StoredModel, Seq2Seq]:
     """A network of the size of Multi30k's, whose translations go on for some twenty tokens."""
     from tests.small_translator import translator_manifest
-    from training.train_seq2seq import vocabulary_of
+    from training.data.numbered import vocabulary_of
     from training.translator_release import ENCODER, STEP, VOCABULARY, export_graphs
 
     torch.manual_seed(0)

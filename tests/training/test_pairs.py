@@ -31,10 +31,10 @@ def test_dates_are_written_as_cldr_says() -> None:
 
 
 def test_no_text_means_two_days() -> None:
-    """Of every day of two years, in every language and form."""
+    """Of every day of a year, in every language and form."""
     known: dict[str, datetime.date] = {}
-    first = datetime.date(2023, 1, 1)
-    for offset in range(730):
+    first = datetime.date(2024, 1, 1)
+    for offset in range(366):
         day = first + datetime.timedelta(days=offset)
         for locale in dates.LOCALES:
             for form in dates.FORMS:

@@ -22,17 +22,11 @@ from service.tasks.subwords import Subwords
 from tests.small_translator import LONGEST, SOURCES, TARGETS, VOCABULARY, small_candidate
 from training import train_seq2seq, translator_parity, translator_release
 from training.commands import app
+from training.data.numbered import numbered, vocabulary_of
 from training.data.pairs import BadTexts
 from training.lessons import one_thread
 from training.options import SEQ2SEQ
-from training.train_seq2seq import (
-    Config,
-    Taught,
-    loss_of,
-    numbered,
-    token_accuracy,
-    vocabulary_of,
-)
+from training.train_seq2seq import Config, Taught, loss_of, token_accuracy
 from training.translation_figures import figures, signature
 from training.translator_release import export_graphs, release_translator
 
@@ -59,7 +53,7 @@ def test_it_learns_to_translate_numbers(tmp_path: Path) -> None:
     )
     config = Config(
         data="files", source=str(source), target=str(target), units=24, embedding=16,
-        vocabulary=40, max_length=24, name="numbers", options=options,
+        vocabulary=34, max_length=24, name="numbers", options=options,
     )  # fmt: skip
     stored = train_seq2seq.main(config, ModelStore(tmp_path / "home"), QUIET)
     manifest = stored.manifest
@@ -104,7 +98,7 @@ def test_a_graph_of_another_network_is_refused(
     monkeypatch.setattr(
         translator_release, "export_graphs", lambda _, folder: export_graphs(other, folder)
     )
-    with pytest.raises(ReleaseRefused, match="'encode: .* off, allowed is 1e-05"):
+    with pytest.raises(ReleaseRefused, match="off, allowed is 1e-05"):
         release_translator(candidate, ModelStore(tmp_path))
     assert ModelStore(tmp_path).names() == []
 
