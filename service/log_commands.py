@@ -107,10 +107,11 @@ def _show(keys: KeySet) -> None:
     table = Table("key", "status", "since", "counts for", "reason", title=keys.origin)
     for key in keys.keys:
         reach = "all records" if key.until_size is None else f"records below {key.until_size}"
-        table.add_row(key.keyid, key.status, key.created_at, reach, escape(key.reason or ""))
+        table.add_row(key.keyid[:16], key.status, key.created_at, reach, escape(key.reason or ""))
     out.print(table)
     active = [key.keyid for key in keys.keys if key.status == "active"]
     if active:
+        out.print(f"active key: {active[0]}", soft_wrap=True, highlight=False)
         out.print(f"verifier key: {keys.active().vkey(LOG_TYPE)}", soft_wrap=True, highlight=False)
     for witness in keys.witnesses:
         out.print(f"witness: {witness.vkey(WITNESS_TYPE)}", soft_wrap=True, highlight=False)

@@ -60,7 +60,7 @@ class Keyholder:
         Raises:
             KeyRefused: it is not here, or others may read it.
         """
-        key = self._given(public.name) or SigningKey.from_file(self._path(public), public.name)
+        key = self._given(public.name) or self._kept(public)
         if key.public != public:
             raise KeyRefused(
                 f"signing key: the log '{public.name}' is signed with key {public.keyid[:16]}, but "
@@ -76,6 +76,17 @@ class Keyholder:
         if self._file is not None:
             return SigningKey.from_file(self._file, origin)
         return None
+
+    def _kept(self, public: PublicKey) -> SigningKey:
+        path = self._path(public)
+        if not path.exists():
+            raise KeyRefused(
+                f"signing key: the log '{public.name}' is signed with key {public.keyid[:16]}, "
+                f"which is not at {path}. Machines that share a record store need the same key: "
+                f"copy the file, or give it in {VARIABLE} or GLASSLINE_SIGNING_KEY_FILE. If it is "
+                "lost, run: glassline audit keys rotate"
+            )
+        return SigningKey.from_file(path, public.name)
 
     def _where(self) -> str:
         return VARIABLE if self._environment.get(VARIABLE) else str(self._file)
