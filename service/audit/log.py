@@ -142,7 +142,8 @@ class AuditLog:
         Raises:
             CorruptLog: a record is missing.
         """
-        keys, size = self.keys(), self.size() if size is None else size
+        size = self.size() if size is None else size
+        keys = self.keys()  # after the size: whatever signed up to there is among them
         for start in range(first, size, CHUNK):
             until = min(start + CHUNK, size)
             query = (
