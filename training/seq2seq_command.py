@@ -118,8 +118,8 @@ def seq2seq(
     lines: Lines = 20_000,
     cell: CellOption = Cell.gru,
     attention: AttentionOption = Attention.luong,
-    units: Units = 128,
-    embedding: Embedding = 64,
+    units: Units = 64,
+    embedding: Embedding = 32,
     layers: Layers = 1,
     vocabulary: Vocabulary = 0,
     max_length: MaxLength = 64,
@@ -142,7 +142,8 @@ def seq2seq(
 
     [dim]glassline train seq2seq --source faults.de --target faults.en --units 256[/dim]
 
-    [dim]glassline train seq2seq --data multi30k/ --source en --target de --units 256[/dim]
+    [dim]glassline train seq2seq --data multi30k/ --source en --target de --units 256
+    --embedding 192 --batch-size 64 --learning-rate 0.0025 --dropout 0.2 --epochs 7[/dim]
     """
     with one_message():
         kind = _kind(data, source, target)

@@ -54,8 +54,8 @@ class Config:
     lines: int = 20_000
     cell: Literal["lstm", "gru"] = "gru"
     attention: Literal["bahdanau", "luong"] = "luong"
-    units: int = 128
-    embedding: int = 64
+    units: int = 64
+    embedding: int = 32
     layers: int = 1
     vocabulary: int = 300
     max_length: int = 64

@@ -74,10 +74,10 @@ def _upright(canvas: Image.Image, x: int, bottom: int, token: str, font: Font) -
 
 
 def _shown(token: str) -> str:
-    """A token as people read it: the beginning of a word as it is, what goes on after a dash."""
+    """A token as people read it: the beginning of a word as it is, what goes on after a dot."""
     if token.startswith("<"):
         return token
-    return token[1:] or "_" if token.startswith(_WORD) else f"-{token}"
+    return token[1:] or "_" if token.startswith(_WORD) else f"\N{MIDDLE DOT}{token}"
 
 
 def _width(text: str, font: Font) -> int:

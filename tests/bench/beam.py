@@ -103,7 +103,7 @@ def by_network(network: Seq2Seq, translator: Translator, text: str) -> list[int]
 def served(translator: Translator, *texts: str) -> list[list[int]]:
     """As it is served."""
     column = {translator.input: np.array(texts, dtype=object)}
-    asked = Asked(beam_width=WIDTH, length_penalty=ALPHA, n_best=WIDTH)
+    asked = Asked(beam_width=WIDTH, length_penalty=ALPHA)
     numbers = translator.run({**column, **asked.columns(len(texts))})["token_numbers"]
     return [[token for token in row.tolist() if token != PAD] for row in numbers[:, 0]]
 
