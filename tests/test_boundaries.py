@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,19 @@ def test_import_arrows_hold() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_every_room_of_the_service_is_on_the_page() -> None:
+    page = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    rooms = {
+        f"{room.name}/" if room.is_dir() else room.name
+        for room in (REPOSITORY / "service").iterdir()
+        if (room.suffix == ".py" or (room / "__init__.py").exists()) and room.name != "__init__.py"
+    }
+    assert {room for room in rooms if f"`{room}`" not in page} == set()
+    files = {file.name for file in REPOSITORY.glob("*/**/*.py") if ".venv" not in file.parts}
+    named = {Path(name).name for name in re.findall(r"`([a-z_0-9/]+\.py)`", page)}
+    assert named - files == set()
 
 
 def test_the_serving_install_does_not_name_torch() -> None:
