@@ -346,6 +346,7 @@ def test_reviews_have_their_limits(auditor: httpx.Client, audited: Server) -> No
     assert auditor.post("/audit/records/x/reviews", json={}).status_code == 404
 
 
+@pytest.mark.slow
 def test_the_command_line_reviews_reports_bundles_exports_and_verifies(
     auditor: httpx.Client, audited: Server, tmp_path: Path
 ) -> None:

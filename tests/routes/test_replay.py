@@ -47,6 +47,7 @@ def replayed(http: httpx.Client, record: str) -> dict[str, Any]:
     return said
 
 
+@pytest.mark.slow
 def test_all_explanations_of_every_modality_replay_to_the_bit(
     auditor: httpx.Client, audited: Server
 ) -> None:

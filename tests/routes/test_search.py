@@ -240,6 +240,7 @@ def test_a_cursor_serves_the_search_that_it_came_from(http: httpx.Client) -> Non
     assert none.status_code == 406
 
 
+@pytest.mark.slow
 def test_without_pyarrow_parquet_is_refused_in_words(tmp_path: Path) -> None:
     """A server whose Python has no pyarrow: a module of that name that cannot be imported."""
     (tmp_path / "absent").mkdir()
