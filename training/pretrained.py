@@ -6,13 +6,16 @@ EfficientNet-Lite0's weights come with a package; those of torchvision are downl
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from models.blocks import Pixels
 from models.transfer import Body
 from service.errors import GlasslineError
+from service.store import sha256_of
 from training import imagenet
 from training.torchvision_import import torchvision
 
@@ -47,11 +50,12 @@ def load(name: str) -> Source:
             efficientnet_lite0(network),
         )
     weights = torchvision.models.get_model_weights(name).DEFAULT
+    network = _downloaded(name, weights)
     return Source(
         f"torchvision {name} {weights.name}, ImageNet-1k",
-        weights.url.rsplit("-", 1)[-1].removesuffix(".pth"),
+        sha256_of(_folder() / Path(weights.url).name),
         "BSD-3-Clause (torchvision)",
-        BODIES[name](_downloaded(name, weights)),
+        BODIES[name](network),
     )
 
 
@@ -63,16 +67,19 @@ def _downloaded(name: str, weights: Any) -> nn.Module:
     try:
         state = weights.get_state_dict(progress=False, check_hash=True)
     except Exception as error:  # whatever the network or the disk leads it to
-        import torch
-
         raise GlasslineError(
             f"--pretrained {name}: its weights cannot be downloaded "
             f"({str(error).splitlines()[0]:.200}). Put {weights.url} into "
-            f"{torch.hub.get_dir()}/checkpoints, or take --pretrained efficientnet_lite0, whose "
+            f"{_folder()}, or take --pretrained efficientnet_lite0, whose "
             "weights are in a package of glassline[train]."
         ) from None
     network.load_state_dict(state)
     return network.eval()
+
+
+def _folder() -> Path:
+    """Where torch keeps what it has downloaded."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def _quiet(name: str) -> dict[str, Any]:

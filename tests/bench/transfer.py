@@ -118,11 +118,11 @@ def table(results: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| {count} | {' | '.join(cells)} |"
 
 
-def main(folder: Path, images: list[int], seeds: list[int]) -> None:
+def main(folder: Path, images: list[int], methods: list[str], seeds: list[int]) -> None:
     """Measure what is not measured yet, then print the table."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     done = {(r["images"], r["method"], r["seed"]) for r in results}
-    wanted = [(n, m, s) for s in seeds for n in images for m in METHODS]
+    wanted = [(n, m, s) for s in seeds for n in images for m in methods]
     todo = [one for one in wanted if one not in done]
     data = deeppcb.load(folder, square(SIZE, "RGB"), False, Console()) if todo else None
     for count, method, seed in todo:
@@ -137,6 +137,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, nargs="+", default=list(EPOCHS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     asked = parser.parse_args()
-    main(asked.folder, asked.images, asked.seeds)
+    main(asked.folder, asked.images, asked.methods, asked.seeds)

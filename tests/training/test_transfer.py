@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from training.data.pictures import Pictures
 from training.optimizers import optimizer_of, schedule_of
 from training.options import CNN, WrongOption
 from training.provenance import weights_digest
+from training.torchvision_import import torchvision
 from training.train_cnn import Config
 from training.transfer import tuned_blocks
 
@@ -128,6 +130,20 @@ def test_weights_that_cannot_be_downloaded_say_what_to_do(
     with pytest.raises(GlasslineError, match="resnet18: its weights cannot be downloaded") as no:
         pretrained.load("resnet18")
     assert f"{tmp_path}/hub/checkpoints, or take --pretrained efficientnet_lite0" in str(no.value)
+
+
+def test_weights_that_are_there_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    theirs = torchvision.models.mobilenet_v3_small(weights=None)
+    name = Path(torchvision.models.MobileNet_V3_Small_Weights.DEFAULT.url).name
+    file = tmp_path / "hub" / "checkpoints" / name
+    file.parent.mkdir(parents=True)
+    torch.save(theirs.state_dict(), file)
+    found = pretrained.load("mobilenet_v3_small")
+    assert found.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert found.name == "torchvision mobilenet_v3_small IMAGENET1K_V1, ImageNet-1k"
+    first = theirs.features[0][0].weight
+    assert torch.equal(found.body.blocks[0][0].weight, first)
 
 
 @pytest.mark.parametrize(
