@@ -13,7 +13,7 @@ from service.protocol.compression import inflated
 from service.protocol.request import InferRequest
 from service.routes.exchange import Exchange
 from service.routes.reply import JSON
-from service.routes.translations import asked, translates, wants_picture
+from service.routes.translations import asked, refuse_elsewhere, translates, wants_picture
 from service.settings import Settings
 
 #: Says where the JSON ends and the binary tensors begin (Open Inference Protocol).
@@ -58,7 +58,9 @@ async def infer_request(
     """
     body = await plain_body(exchange, settings)
     seen = wants_picture(exchange.header(b"accept"))
-    query = exchange.query() if translates(model) else {}
+    query = exchange.query()
+    if not translates(model):
+        refuse_elsewhere(query, model)
 
     def decode() -> InferRequest:
         request = decoded(exchange.headers, body, model, settings, version_1=version_1)

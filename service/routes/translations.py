@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from service.errors import NotAcceptable
+from service.errors import InvalidParameter, NotAcceptable
 from service.inference.predictor import Prediction
 from service.inference.registry import LoadedModel
 from service.inference.translator import Translator
@@ -55,6 +55,19 @@ def asked(
 def without_own(values: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters but those of a translation: what is left for its explanation."""
     return {name: value for name, value in values.items() if name not in Asked.model_fields}
+
+
+def refuse_elsewhere(query: Mapping[str, str], model: LoadedModel) -> None:
+    """Refuse a translation's parameters where nothing is translated.
+
+    Raises:
+        InvalidParameter: there is one.
+    """
+    if own := sorted(name for name in query if name in Asked.model_fields):
+        raise InvalidParameter(
+            f"{model.manifest.reference}: parameters: got {', '.join(own)}, but this model can "
+            f"{model.manifest.task}, not translate. Leave it out."
+        )
 
 
 def refuse_unknown(request: InferRequest, model: LoadedModel) -> None:

@@ -212,3 +212,10 @@ def test_routes_and_methods_that_do_not_exist(client: httpx.Client) -> None:
     refused(client.get(INFER), 405)
     refused(client.delete("/v2"), 405)
     refused(client.post("/v2/models/lenet-digits/predict"), 404)
+
+
+def test_a_translations_parameters_are_refused_where_nothing_is_translated(
+    client: httpx.Client, digit_png: bytes
+) -> None:
+    answer = client.post(INFER, content=digit_png, headers=PNG, params={"beam_width": "5"})
+    refused(answer, 400, "beam_width", "not translate")
