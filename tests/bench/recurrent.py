@@ -54,6 +54,7 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "vowels-gru": Recipe(f"--cell gru {_VOWELS}", ("accuracy",), ">= 0.985"),
+    "vowels-refit-gru": Recipe(f"--cell gru {_QUICK} --refit", ("accuracy",), ">= 0.985"),
     "vowels-quick-gru": Recipe(f"--cell gru {_QUICK}", ("accuracy",), "beside"),
     "vowels-quick-rnn": Recipe(f"--cell rnn {_QUICK}", ("accuracy",), "beside"),
     "fd001-gru": Recipe(
