@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.manifest import Manifest
+from tests.small_translator import translator_manifest
 from tests.test_store import manifest_of, write_identity_graph
 
 
@@ -54,3 +55,23 @@ def test_a_manifest_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=words):
         Manifest(**(fields | change))
+
+
+def test_a_release_has_the_graphs_of_its_task_and_no_others(fields: dict[str, Any]) -> None:
+    part = next(iter(fields["graphs"].values()))
+    with pytest.raises(ValidationError, match="can classify have the role 'predict', got"):
+        Manifest(**(fields | {"graphs": {"predict": part, "step": part}}))
+    translator = translator_manifest().model_dump(mode="json")
+    assert set(Manifest(**translator).graphs) == {"encode", "step"}
+    with pytest.raises(ValidationError, match="have the role 'encode' and 'step', got"):
+        Manifest(**(translator | {"graphs": {"encode": part}}))
+
+
+def test_subwords_belong_to_translations_alone(fields: dict[str, Any]) -> None:
+    translator = translator_manifest().model_dump(mode="json")
+    with pytest.raises(ValidationError, match="belongs to the task 'translate' alone"):
+        Manifest(**(translator | {"media": None}))
+    with pytest.raises(ValidationError, match="needs the asset 'vocabulary'"):
+        Manifest(**(translator | {"assets": {}}))
+    with pytest.raises(ValidationError, match="takes texts as the only input"):
+        Manifest(**(translator | {"inputs": fields["inputs"]}))
