@@ -20,7 +20,7 @@ router = APIRouter(prefix="/audit", tags=["audit"])
 #: Databases count to 2**63.
 _Place = Annotated[int | None, Query(ge=0, lt=1 << 63)]
 _NOTE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
-_NONE: dict[int | str, dict[str, Any]] = {204: {"description": "No witness has cosigned yet."}}
+_NONE: dict[int | str, dict[str, Any]] = {204: {"description": "Nobody has signed one yet."}}
 
 
 def _log(request: Request) -> AuditLog:
@@ -42,9 +42,9 @@ async def cosigned(request: Request) -> Response:
     return Response(status_code=204) if note is None else PlainTextResponse(str(note))
 
 
-@router.get("/checkpoint/timestamp")
+@router.get("/checkpoint/timestamp", responses=_NONE)
 async def timestamp(request: Request) -> Response:
-    """The newest checkpoint that a time-stamp authority has stamped (RFC 3161), and its answer."""
+    """The newest checkpoint that an authority has stamped (RFC 3161); 204 where none has."""
     found = await asyncio.to_thread(_log(request).stamped)
     if found is None:
         return Response(status_code=204)
