@@ -84,17 +84,19 @@ def best_weights(path: Path, flag: str) -> dict[str, torch.Tensor]:
         ) from None
 
 
-def load_checkpoint(options: Options) -> dict[str, Any]:
+def load_checkpoint(options: Options, lesson: torch.nn.Module) -> dict[str, Any]:
     """What Lightning's fit needs to go on from `options.resume`; nothing where it is empty.
 
     Raises:
-        WrongOption: there is no such checkpoint, or it was made with other options.
+        WrongOption: there is no such checkpoint, or it was made with other options, or of a
+            network of another shape.
     """
     if not options.resume:
         return {}
     path = Path(options.resume)
     try:
-        made = torch.load(path, map_location="cpu", weights_only=True)["options"]
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        made, weights = kept["options"], kept["state_dict"]
     except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         said = str(error).splitlines()
         raise WrongOption(
@@ -108,5 +110,12 @@ def load_checkpoint(options: Options) -> dict[str, Any]:
         raise WrongOption(
             f"--resume: {path} was made with {words}. "
             "Give the same, or begin anew without --resume."
+        )
+    was, now = ({n: tuple(w.shape) for n, w in s.items()} for s in (weights, lesson.state_dict()))
+    if was != now:
+        first = next(name for name in was | now if was.get(name) != now.get(name))
+        raise WrongOption(
+            f"--resume: {path} is of another network: {first} has the shape {was.get(first)} "
+            f"there and {now.get(first)} here. Give the flags that it was made with."
         )
     return {"ckpt_path": str(path), "weights_only": True}

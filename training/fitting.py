@@ -104,7 +104,7 @@ def fit(
             lesson,
             _loader(train, order, lesson.waiting),
             _loader(validation, Batches(len(validation[-1]), validated, shares=shares)),
-            **load_checkpoint(options),
+            **load_checkpoint(options, lesson),
         )
     network.cpu()
     if not best.weights or not all(torch.isfinite(w).all() for w in network.parameters()):

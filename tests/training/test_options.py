@@ -336,6 +336,15 @@ def test_a_checkpoint_goes_on_with_its_own_options_alone(tmp_path: Path) -> None
         fitted(resume=str(kept), l2=0.1, optimizer="sgd")
 
 
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    kept = tmp_path / "line.ckpt"
+    fitted(checkpoint=str(kept))
+    inputs = small()[0].in_features
+    other = nn.Sequential(nn.Linear(inputs, 3), nn.ReLU(), nn.Linear(3, 1))
+    with pytest.raises(WrongOption, match="is of another network: .*weight has the shape"):
+        fitted(other, resume=str(kept))
+
+
 @pytest.mark.parametrize("content", [None, b"", b"not a checkpoint"])
 def test_what_is_no_checkpoint_is_refused(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "no.ckpt"
