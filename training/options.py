@@ -191,7 +191,7 @@ CNN = Options(
 MLP = Options(epochs=200, patience=30)
 #: The same of `glassline train seq2seq`.
 SEQ2SEQ = Options(
-    epochs=10, batch_size=128, optimizer="adam", learning_rate=5e-3, schedule="one-cycle",
+    epochs=25, batch_size=128, optimizer="adam", learning_rate=5e-3, schedule="one-cycle",
     dropout=0.1, clip_norm=1.0,
 )  # fmt: skip
 #: The same of `glassline train recurrent`, for series and for texts.
