@@ -125,7 +125,7 @@ def test_every_route_wants_its_scope_and_no_other(
     locked_server: tuple[Server, dict[str, str]],
 ) -> None:
     server, tokens = locked_server
-    with httpx.Client(base_url=server.url, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
         for open_route in ("/livez", "/readyz", "/metrics", "/docs", "/v2/health/ready", "/v2"):
             assert client.get(open_route).status_code == 200
         for method, path, wanted in ROUTES:

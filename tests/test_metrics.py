@@ -49,6 +49,7 @@ metrics.EXPLANATIONS_WAITING.set(2)
 metrics.REQUESTS_REFUSED.labels("Overloaded").inc()
 metrics.AUDIT_APPEND.labels("prediction").observe(0.003)
 metrics.AUDIT_GROUP.observe(12)
+metrics.AUDIT_MISSED.labels("m", "1").inc()
 """
 
 

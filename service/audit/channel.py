@@ -57,6 +57,7 @@ class RecordChannel:
         self._line: _Line | None = None
         self._reviving = threading.Lock()
         self._queue: queue.SimpleQueue[tuple[Record, Future[None]] | None] = queue.SimpleQueue()
+        self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="glassline-records", daemon=True)
         self._thread.start()
 
@@ -106,6 +107,7 @@ class RecordChannel:
 
     def close(self) -> None:
         """Send what was appended, then part; the sequencer goes when all have parted."""
+        self._leaving.set()
         self._queue.put(None)
         self._thread.join(START_S)
         if self._line:
@@ -140,7 +142,7 @@ class RecordChannel:
             raise
         return connection
 
-    def _connect_patiently(self) -> socket.socket:
+    def _connect_patiently(self, unless: threading.Event | None = None) -> socket.socket:
         """A connection, to a sequencer that is started if need be.
 
         Raises:
@@ -149,7 +151,7 @@ class RecordChannel:
         deadline = time.monotonic() + START_S
         with contextlib.ExitStack() as stack:
             starting: int | None = None
-            while time.monotonic() < deadline:
+            while time.monotonic() < deadline and not (unless and unless.is_set()):
                 with contextlib.suppress(OSError):
                     return self._connect()
                 if not self._starts:
@@ -188,7 +190,8 @@ class RecordChannel:
         """Records from threads, one after the other: they are few."""
         connection: socket.socket | None = None
         with contextlib.suppress(Unavailable):
-            connection = self._connect_patiently()  # while the process does other things
+            # While the process does other things; a process that goes has nothing to wait for.
+            connection = self._connect_patiently(unless=self._leaving)
         while item := self._queue.get():
             record, done = item
             try:

@@ -34,7 +34,8 @@ def release_again(home: Path) -> None:
     store = ModelStore(home)
     first = store.get("lenet-digits", "1")
     second = first.manifest.model_copy(update={"version": "2"})
-    files = {p.name: p for p in first.folder.iterdir() if p.suffix in (".onnx", ".png")}
+    parts = (*first.manifest.graphs.values(), *first.manifest.assets.values())
+    files = {part.file: first.folder / part.file for part in parts}
     store.put(second, files)
 
 
