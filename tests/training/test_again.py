@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from service.store import ModelStore, StoredModel
+from tests.running_server import glassline
 from training import train_mlp
 from training.again import configured, train_again
 from training.commands import app
@@ -70,14 +71,14 @@ def test_other_weights_are_told(once: tuple[ModelStore, StoredModel]) -> None:
     assert not done.same
 
 
+@pytest.mark.slow
 def test_the_command_says_whether_they_are_the_same(
     once: tuple[ModelStore, StoredModel],
 ) -> None:
     home = once[1].folder.parents[3]
-    words = ["--from-manifest", "again@1", "--to", "fp16"]
-    done = CliRunner().invoke(app, words, env={"GLASSLINE_HOME": str(home)})
-    assert done.exit_code == 0, done.output
-    assert "the same as again@1" in done.output.replace("\n", " ")
+    done = glassline("train", "--from-manifest", "again@1", "--to", "fp16", home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the same as again@1" in done.stdout.replace("\n", " ")
     newest = once[0].get("again").manifest
     assert newest.precision == "fp16"
     assert newest.compression is not None
