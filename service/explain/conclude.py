@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +11,35 @@ from numpy.typing import NDArray
 from service.explain.config import within
 from service.explain.explanation import LabelExplanation, Quality
 from service.explain.feature_config import FeatureConfig
-from service.explain.quality import effective_sample_size, judge
+from service.explain.quality import UNMOVED, effective_sample_size, judge
 from service.explain.surrogate import Surrogate, one_blas_thread, selection
 
 #: The bits of an explanation hang on these.
 LIBRARIES = {name: version(name) for name in ("lime", "numpy", "scikit-learn", "scipy")}
 
 
+class Labels(Protocol):
+    """Which outputs are to be explained, and what they are called."""
+
+    @property
+    def target(self) -> int | None:
+        """Index of the one output; None = the `top_labels` highest scores."""
+
+    @property
+    def top_labels(self) -> int:
+        """How many outputs."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the outputs in their order."""
+
+
 def conclude(
     surrogate: Surrogate,
     scores: NDArray[np.floating[Any]],
-    config: FeatureConfig,
+    config: Labels,
     num_features: int,
-    unmoved: str,
+    unmoved: str = UNMOVED,
 ) -> tuple[tuple[LabelExplanation, ...], Quality]:
     """Fit and judge every output that was asked for, the highest score first.
 
@@ -64,7 +80,7 @@ def conclude(
     )
 
 
-def chosen_labels(scores: NDArray[np.floating[Any]], config: FeatureConfig) -> list[int]:
+def chosen_labels(scores: NDArray[np.floating[Any]], config: Labels) -> list[int]:
     """Columns of `scores` to explain."""
     outputs = scores.shape[1]
     if config.target is not None:

@@ -72,17 +72,15 @@ class Quality:
     csi: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ImageExplanation:
-    """Why a model scored a picture as it did.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """What every explanation says, whatever was perturbed.
 
-    `segments` is (H, W) int32, 0..S-1. `explanations` holds one entry a label, the highest
-    score first. `parameters` is everything it takes to compute the same bits again, and
-    `digests` what to compare them by. `corrections` names upstream defects that this answer
-    is free of; `service/explain/image.py` says what each means. `timings` are seconds.
+    `explanations` holds one entry a label, the highest score first. `parameters` is everything
+    it takes to compute the same bits again, and `digests` what to compare them by.
+    `corrections` names upstream defects that this answer is free of. `timings` are seconds.
     """
 
-    segments: NDArray[np.int32]
     explanations: tuple[LabelExplanation, ...]
     quality: Quality
     parameters: Mapping[str, Any]
@@ -92,16 +90,6 @@ class ImageExplanation:
     samples_used: int
     stop_reason: str
     timings: Mapping[str, float]
-
-    @property
-    def segment_count(self) -> int:
-        """Number of segments S."""
-        return int(self.segments.max()) + 1
-
-    @property
-    def feature_count(self) -> int:
-        """What a weight can belong to: the segments."""
-        return self.segment_count
 
     def of(self, label: int | None = None) -> LabelExplanation:
         """The explanation of one label; None = the first.
@@ -117,18 +105,9 @@ class ImageExplanation:
             f"{[one.label for one in self.explanations]}. Explain again with target={label}."
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON-safe form. The segments stand by shape and digest: `arrays()` has them."""
+    def said(self) -> dict[str, Any]:
+        """JSON-safe form of what stands here: `from_said` makes the same of it."""
         return {
-            "schema": SCHEMA,
-            "method": "lime",
-            "modality": "image",
-            "segments": {
-                "count": self.segment_count,
-                "shape": list(self.segments.shape),
-                "datatype": "INT32",
-                "sha256": self.digests["segments"],
-            },
             "explanations": [
                 {
                     **asdict(one),
@@ -147,13 +126,74 @@ class ImageExplanation:
             "timings": dict(self.timings),
         }
 
+    def weight_matrix(self, features: int) -> NDArray[np.float64]:
+        """(labels, features), 0 where a feature was not chosen."""
+        weights = np.zeros((len(self.explanations), features))
+        for row, one in enumerate(self.explanations):
+            for feature, weight in one.weights:
+                weights[row, feature] = weight
+        return weights
+
+
+def from_said(json: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Explained`, from what `Explained.said` gave."""
+    labels = tuple(
+        LabelExplanation(
+            **{
+                **one,
+                "weights": tuple((feature, weight) for feature, weight in one["weights"]),
+                "weight_errors": tuple(one.get("weight_errors", ())),
+            }
+        )
+        for one in json["explanations"]
+    )
+    taken = ("parameters", "digests", "seed", "samples_used", "stop_reason", "timings")
+    return {
+        "explanations": labels,
+        "quality": Quality(**json["quality"]),
+        "corrections": tuple(json["corrections"]),
+        **{name: json[name] for name in taken},
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageExplanation(Explained):
+    """Why a model scored a picture as it did; see `Explained`.
+
+    `segments` is (H, W) int32, 0..S-1. `service/explain/image.py` says what each of the
+    `corrections` means.
+    """
+
+    segments: NDArray[np.int32]
+
+    @property
+    def segment_count(self) -> int:
+        """Number of segments S."""
+        return int(self.segments.max()) + 1
+
+    @property
+    def feature_count(self) -> int:
+        """What a weight can belong to: the segments."""
+        return self.segment_count
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-safe form. The segments stand by shape and digest: `arrays()` has them."""
+        return {
+            "schema": SCHEMA,
+            "method": "lime",
+            "modality": "image",
+            "segments": {
+                "count": self.segment_count,
+                "shape": list(self.segments.shape),
+                "datatype": "INT32",
+                "sha256": self.digests["segments"],
+            },
+            **self.said(),
+        }
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """`segments` (H, W) int32 and `weights` (labels, S) float64, 0 where not chosen."""
-        weights = np.zeros((len(self.explanations), self.segment_count))
-        for row, one in enumerate(self.explanations):
-            for segment, weight in one.weights:
-                weights[row, segment] = weight
-        return {"segments": self.segments, "weights": weights}
+        return {"segments": self.segments, "weights": self.weight_matrix(self.segment_count)}
 
     @classmethod
     def from_parts(
@@ -183,25 +223,4 @@ class ImageExplanation:
                 f"but its record says {tuple(stored['shape'])} and {stored['sha256']}. "
                 f"The stored array was changed or belongs to another explanation."
             )
-        labels = tuple(
-            LabelExplanation(
-                **{
-                    **one,
-                    "weights": tuple((s, w) for s, w in one["weights"]),
-                    "weight_errors": tuple(one.get("weight_errors", ())),
-                }
-            )
-            for one in json["explanations"]
-        )
-        return cls(
-            segments=segments,
-            explanations=labels,
-            quality=Quality(**json["quality"]),
-            parameters=json["parameters"],
-            corrections=tuple(json["corrections"]),
-            digests=json["digests"],
-            seed=json["seed"],
-            samples_used=json["samples_used"],
-            stop_reason=json["stop_reason"],
-            timings=json["timings"],
-        )
+        return cls(segments=segments, **from_said(json))

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import Conflict, InvalidParameter
-from service.explain.explanation import SCHEMA, LabelExplanation, Quality
+from service.errors import Conflict
+from service.explain.explanation import SCHEMA, Explained, from_said
 
 MODALITIES = ("table", "text", "sequence")
 
@@ -31,47 +30,21 @@ class Feature:
     channel: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureExplanation:
-    """Why a model scored an input as it did.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureExplanation(Explained):
+    """Why a model scored an input as it did; see `Explained`.
 
-    `explanations` holds one entry a label, the highest score first; the first number of each
-    of its weights is an index into `features`. `parameters` is everything it takes to compute
-    the same bits again, and `digests` what to compare them by. `warnings` are in plain words.
-    `timings` are seconds.
+    The first number of each weight is an index into `features`. `warnings` are in plain words.
     """
 
     modality: str
     features: tuple[Feature, ...]
-    explanations: tuple[LabelExplanation, ...]
-    quality: Quality
-    parameters: Mapping[str, Any]
-    corrections: tuple[str, ...]
     warnings: tuple[str, ...]
-    digests: Mapping[str, str]
-    seed: int
-    samples_used: int
-    stop_reason: str
-    timings: Mapping[str, float]
 
     @property
     def feature_count(self) -> int:
         """What a weight can belong to."""
         return len(self.features)
-
-    def of(self, label: int | None = None) -> LabelExplanation:
-        """The explanation of one label; None = the first.
-
-        Raises:
-            InvalidParameter: this label was not explained.
-        """
-        for candidate in self.explanations:
-            if label is None or candidate.label == label:
-                return candidate
-        raise InvalidParameter(
-            f"label: got {label}, but the labels explained are "
-            f"{[one.label for one in self.explanations]}. Explain again with target={label}."
-        )
 
     def reasons(self, label: int | None = None) -> list[tuple[str, float]]:
         """(description, weight) by falling absolute weight: upstream's `as_list`."""
@@ -87,32 +60,13 @@ class FeatureExplanation:
                 {**asdict(one), "spans": [list(span) for span in one.spans]}
                 for one in self.features
             ],
-            "explanations": [
-                {
-                    **asdict(one),
-                    "weights": [list(pair) for pair in one.weights],
-                    "weight_errors": list(one.weight_errors),
-                }
-                for one in self.explanations
-            ],
-            "quality": asdict(self.quality),
-            "parameters": dict(self.parameters),
-            "corrections": list(self.corrections),
+            **self.said(),
             "warnings": list(self.warnings),
-            "digests": dict(self.digests),
-            "seed": self.seed,
-            "samples_used": self.samples_used,
-            "stop_reason": self.stop_reason,
-            "timings": dict(self.timings),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """`weights` (labels, D) float64, 0 where not chosen."""
-        weights = np.zeros((len(self.explanations), len(self.features)))
-        for row, one in enumerate(self.explanations):
-            for feature, weight in one.weights:
-                weights[row, feature] = weight
-        return {"weights": weights}
+        return {"weights": self.weight_matrix(len(self.features))}
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> FeatureExplanation:
@@ -133,23 +87,6 @@ class FeatureExplanation:
                 Feature(**{**one, "spans": tuple((start, stop) for start, stop in one["spans"])})
                 for one in json["features"]
             ),
-            explanations=tuple(
-                LabelExplanation(
-                    **{
-                        **one,
-                        "weights": tuple((feature, weight) for feature, weight in one["weights"]),
-                        "weight_errors": tuple(one["weight_errors"]),
-                    }
-                )
-                for one in json["explanations"]
-            ),
-            quality=Quality(**json["quality"]),
-            parameters=json["parameters"],
-            corrections=tuple(json["corrections"]),
             warnings=tuple(json["warnings"]),
-            digests=json["digests"],
-            seed=json["seed"],
-            samples_used=json["samples_used"],
-            stop_reason=json["stop_reason"],
-            timings=json["timings"],
+            **from_said(json),
         )

@@ -22,34 +22,20 @@ from numpy.typing import NDArray
 
 from service.errors import ExplanationError, InvalidParameter
 from service.explain import stopping
-from service.explain.config import ImageConfig, within
-from service.explain.explanation import ImageExplanation, LabelExplanation, Quality, sha256
-from service.explain.perturb import (
-    Composer,
-    Masks,
-    Predict,
-    Scores,
-    background,
-    sample_masks,
-    score,
-)
-from service.explain.quality import effective_sample_size, judge
+from service.explain.conclude import LIBRARIES, chosen_labels, conclude
+from service.explain.config import ImageConfig
+from service.explain.explanation import ImageExplanation, sha256
+from service.explain.perturb import Composer, Masks, background, sample_masks
+from service.explain.scoring import Scores, score
 from service.explain.segment import Segmentation, segment
 from service.explain.steps import Steps
-from service.explain.surrogate import (
-    Surrogate,
-    cosine_distances,
-    kernel,
-    one_blas_thread,
-    selection,
-)
+from service.explain.surrogate import Surrogate, cosine_distances, kernel, selection
 
 __all__ = ["ImageConfig", "ImageExplanation", "explain_image"]
 
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
 #: The bits of an explanation hang on these.
-_LIBRARIES = {
-    name: version(name) for name in ("lime", "numpy", "scikit-image", "scikit-learn", "scipy")
-}
+_LIBRARIES = {**LIBRARIES, "scikit-image": version("scikit-image")}
 
 
 def explain_image(
@@ -90,23 +76,23 @@ def explain_image(
         batch_size = min(batch_size, stopping.STEP)
     composer = Composer(image, hidden, segmentation.labels, batch_size)
     steps.end("sample")
-    scores = score(composer, masks.shown, predict, batch_size, steps.batch, settled)
+    scores = score(
+        lambda start, stop: composer.compose(masks.shown[start:stop]),
+        config.num_samples,
+        predict,
+        batch_size,
+        steps.batch,
+        settled,
+    )
     used = len(scores.values)
     if used < config.num_samples:
         # The very masks that upstream draws for so many samples: rows are prefix-stable.
         masks = sample_masks(used, segmentation.count, config.seed)
     steps.record(compose=scores.compose_s, predict=scores.predict_s)
-    labels = _labels(scores.values, config)
     surrogate = Surrogate(masks.shown, cosine_distances(masks.shown), config.kernel_width)
-    with one_blas_thread():
-        fits = [surrogate.fit(scores.values, label, config.num_features) for label in labels]
-        steps.end("surrogate")
-        judged = tuple(
-            judge(surrogate, fit, scores.values, label, _name(label, config), config.num_features)
-            for label, fit in zip(labels, fits, strict=True)
-        )
-    quality = _quality(judged, surrogate, segmentation)
-    steps.end("quality")
+    judged, quality = conclude(surrogate, scores.values, config, config.num_features)
+    steps.end("surrogate")
+    labels = [one.label for one in judged]
     digests = _digests(image, segmentation, masks, hidden, scores)
     steps.end("digest")
     return ImageExplanation(
@@ -138,36 +124,6 @@ def _check_features(config: ImageConfig, segmentation: Segmentation) -> None:
             f"'{segmentation.method}' found {segmentation.count} segments. "
             f"Ask for at most {segmentation.count}."
         )
-
-
-def _labels(scores: NDArray[np.floating[Any]], config: ImageConfig) -> list[int]:
-    outputs = scores.shape[1]
-    if config.target is not None:
-        within("target", config.target, 0, outputs - 1)
-        return [config.target]
-    within("top_labels", config.top_labels, 1, outputs)
-    # Upstream's very expression: it decides between equal scores.
-    return [int(label) for label in np.argsort(scores[0])[-config.top_labels :]][::-1]
-
-
-def _name(label: int, config: ImageConfig) -> str:
-    return config.labels[label] if label < len(config.labels) else f"output {label}"
-
-
-def _quality(
-    judged: tuple[LabelExplanation, ...], surrogate: Surrogate, segmentation: Segmentation
-) -> Quality:
-    samples = surrogate.proximities.size
-    effective = effective_sample_size(surrogate.proximities)
-    worst = min(judged, key=lambda one: (one.verdict == "stable", one.r2))
-    return Quality(
-        effective_sample_size=effective,
-        effective_share=effective / samples,
-        samples_per_segment=samples / segmentation.count,
-        r2=worst.r2,
-        split_stability=worst.split_stability,
-        verdict=worst.verdict,
-    )
 
 
 def _digests(
@@ -247,7 +203,7 @@ class _Settled:
         shown, proximities = self._shown[:done], self._proximities[:done]
         self._confidence = min(
             stopping.confidence(shown, scores[:, label], proximities, total, self._top)
-            for label in _labels(scores, self._config)
+            for label in chosen_labels(scores, self._config)
         )
         return self._confidence >= self._config.stop_confidence
 

@@ -1,22 +1,14 @@
-"""Make the perturbed pictures and have them scored, one batch at a time."""
+"""Draw which segments are hidden, and make the perturbed pictures, one batch at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import ExplanationError, InvalidParameter
-from service.explain.explanation import sha256
+from service.explain.scoring import refuse_size, state_digest
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
-
-#: Most numbers that the mask matrix or the score matrix may hold.
-MAX_CELLS = 100_000_000
 #: Pixels composed at a time, so that a block stays in the processor's cache.
 _BLOCK_PIXELS = 1 << 18
 
@@ -26,8 +18,7 @@ class Masks:
     """Which segment is shown in which sample.
 
     `shown` is (N, S) int64, 1 = as in the picture, 0 = hidden; row 0 shows everything.
-    `state_sha256` digests the generator after the draws: its 624 key words and its position,
-    as little-endian uint32.
+    `state_sha256` digests the generator after the draws.
     """
 
     shown: NDArray[np.int64]
@@ -43,7 +34,7 @@ def sample_masks(num_samples: int, segments: int, seed: int) -> Masks:
         seed: of a Mersenne Twister, 0 to 2³²-1.
 
     Raises:
-        InvalidParameter: N x S is more than `MAX_CELLS`.
+        InvalidParameter: N x S is more than `scoring.MAX_CELLS`.
     Source: lime 0.2.0.1, lime_image.py, `explain_instance` and `data_labels`.
     """
     refuse_size("num_samples x segments", num_samples, segments)
@@ -52,18 +43,7 @@ def sample_masks(num_samples: int, segments: int, seed: int) -> Masks:
     state.randint(0, high=1000)
     shown = state.randint(0, 2, num_samples * segments).reshape((num_samples, segments))
     shown[0, :] = 1
-    _, key, position, *_ = state.get_state(legacy=True)
-    after = np.append(np.asarray(key, np.uint32), np.uint32(position))
-    return Masks(shown, sha256(after))
-
-
-def refuse_size(what: str, rows: int, columns: int) -> None:
-    """Raise InvalidParameter when a matrix would hold more than `MAX_CELLS` numbers."""
-    if rows * columns > MAX_CELLS:
-        raise InvalidParameter(
-            f"{what}: {rows} x {columns} is {rows * columns}, more than {MAX_CELLS}. "
-            f"Lower num_samples to at most {MAX_CELLS // columns}."
-        )
+    return Masks(shown, state_digest(state))
 
 
 def background(
@@ -139,72 +119,3 @@ class Composer:
             np.bitwise_and(self._difference, plane, out=out)
             np.bitwise_xor(out, self._hidden, out=out)
         return self._batch[:rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What the model said to every sample: `values` (N, K); the seconds of both halves."""
-
-    values: NDArray[np.floating[Any]]
-    compose_s: float
-    predict_s: float
-
-
-def score(
-    composer: Composer,
-    shown: NDArray[np.int64],
-    predict: Predict,
-    batch_size: int,
-    on_batch: Callable[[int], None],
-    enough: Callable[[NDArray[np.floating[Any]]], bool] | None = None,
-) -> Scores:
-    """Score every sample, or as many as are enough; at most one batch of pictures is alive.
-
-    Args:
-        composer: of this picture.
-        shown: (N, S) masks.
-        predict: (n, C, H, W) uint8 -> (n, K) scores; must not keep its argument.
-        batch_size: rows a call of `predict`.
-        on_batch: told how many samples are done, after each batch; may raise to stop.
-        enough: asked after each batch with all scores so far; True ends it.
-
-    Raises:
-        ExplanationError: `predict` returns something else than (n, K) finite floats.
-    """
-    values: NDArray[np.floating[Any]] | None = None
-    compose_s = predict_s = 0.0
-    for start in range(0, shown.shape[0], batch_size):
-        began = perf_counter()
-        batch = composer.compose(shown[start : start + batch_size])
-        composed = perf_counter()
-        answer = np.asarray(predict(batch))
-        predict_s += perf_counter() - composed
-        compose_s += composed - began
-        _check_answer(answer, batch.shape[0], None if values is None else values.shape[1])
-        if values is None:
-            refuse_size("num_samples x outputs", shown.shape[0], answer.shape[1])
-            values = np.empty((shown.shape[0], answer.shape[1]), answer.dtype)
-        values[start : start + batch.shape[0]] = answer
-        done = start + batch.shape[0]
-        on_batch(done)
-        if enough is not None and enough(values[:done]):
-            values = values[:done]
-            break
-    if values is None:
-        raise ExplanationError("masks: got 0 rows, wanted at least 1. Raise num_samples.")
-    return Scores(values, compose_s, predict_s)
-
-
-def _check_answer(answer: NDArray[Any], rows: int, outputs: int | None) -> None:
-    wanted = f"({rows}, {'any' if outputs is None else outputs})"
-    fits = answer.ndim == 2 and answer.shape[0] == rows and answer.shape[1] > 0
-    if not fits or answer.dtype.kind != "f" or outputs not in (None, answer.shape[1]):
-        raise ExplanationError(
-            f"predict: got {answer.dtype} of shape {answer.shape}, wanted floats of shape "
-            f"{wanted}. Name a model output that is one score a class."
-        )
-    if not np.isfinite(answer).all():
-        raise ExplanationError(
-            "predict: got NaN or infinity for a perturbed picture, wanted finite scores. "
-            "Send another hide_color, or check the model with this picture."
-        )

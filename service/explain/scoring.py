@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import ExplanationError
+from service.errors import ExplanationError, InvalidParameter
 from service.explain.explanation import sha256
-from service.explain.perturb import Scores, refuse_size
 
 Batch = TypeVar("Batch")
+#: Most numbers that the matrix of samples or that of scores may hold.
+MAX_CELLS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,24 @@ class Samples:
     state_sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the model said to every sample: `values` (N, K); the seconds of both halves."""
+
+    values: NDArray[np.floating[Any]]
+    compose_s: float
+    predict_s: float
+
+
+def refuse_size(what: str, rows: int, columns: int) -> None:
+    """Raise InvalidParameter when a matrix would hold more than `MAX_CELLS` numbers."""
+    if rows * columns > MAX_CELLS:
+        raise InvalidParameter(
+            f"{what}: {rows} x {columns} is {rows * columns}, more than {MAX_CELLS}. "
+            f"Lower num_samples to at most {MAX_CELLS // columns}."
+        )
+
+
 def state_digest(state: np.random.RandomState) -> str:
     """Digest of a Mersenne Twister: 624 key words and the position, little-endian uint32."""
     _, key, position, *_ = state.get_state(legacy=True)
@@ -42,19 +61,21 @@ def score(
     predict: Callable[[Batch], NDArray[np.floating[Any]]],
     batch_size: int,
     on_batch: Callable[[int], None],
+    enough: Callable[[NDArray[np.floating[Any]]], bool] | None = None,
 ) -> Scores:
-    """Score every sample.
+    """Score every sample, or as many as are enough; at most one batch of inputs is alive.
 
     Args:
-        make: (start, stop) -> the perturbed inputs of these rows.
+        make: (start, stop) -> the perturbed inputs of these rows, valid until the next call.
         total: N.
         predict: a batch of n inputs -> (n, K) finite floats, or (n,) from a model with one
-            output. It must score each input by itself.
+            output. It must score each input by itself and must not keep its argument.
         batch_size: inputs a call of `predict`.
         on_batch: told how many samples are done, after each batch; may raise to stop.
+        enough: asked after each batch with all scores so far; True ends it.
 
     Returns:
-        (N, K), and the seconds that making and predicting took.
+        (N, K), fewer rows where they were enough, and the seconds that making and predicting took.
 
     Raises:
         ExplanationError: `predict` returns something else.
@@ -78,6 +99,9 @@ def score(
             values = np.empty((total, answer.shape[1]), answer.dtype)
         values[start:stop] = answer
         on_batch(stop)
+        if enough is not None and enough(values[:stop]):
+            values = values[:stop]
+            break
     if values is None:
         raise ExplanationError("samples: got 0, wanted at least 1. Raise num_samples.")
     return Scores(values, make_s, predict_s)

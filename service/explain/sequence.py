@@ -29,8 +29,7 @@ from service.explain.config import within
 from service.explain.explanation import sha256
 from service.explain.feature_config import FeatureConfig, choice
 from service.explain.feature_explanation import Feature, FeatureExplanation
-from service.explain.perturb import refuse_size
-from service.explain.scoring import score, state_digest
+from service.explain.scoring import refuse_size, score, state_digest
 from service.explain.steps import Steps
 from service.explain.surrogate import Surrogate
 from service.explain.table import TableConfig, explain_table

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 
 from service.explain.background import Bins, Frequencies, TableBackground
-from service.explain.perturb import refuse_size
-from service.explain.scoring import Samples, state_digest
+from service.explain.scoring import Samples, refuse_size, state_digest
 from service.explain.truncated import BinValues
 
 #: Columns composed at a time: rows are then written a cache line or two at once.

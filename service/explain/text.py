@@ -25,8 +25,7 @@ from service.explain.conclude import conclude, parameters
 from service.explain.explanation import sha256
 from service.explain.feature_config import FeatureConfig
 from service.explain.feature_explanation import Feature, FeatureExplanation
-from service.explain.perturb import refuse_size
-from service.explain.scoring import Samples, score, state_digest
+from service.explain.scoring import Samples, refuse_size, score, state_digest
 from service.explain.steps import Steps
 from service.explain.surrogate import Surrogate
 from service.explain.words import MASK, Hider, Words

@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service.audit.arrays import raw_bytes
 from service.errors import ExplanationError, InvalidParameter
 from service.explain.evidence import NativeEvidence, native_evidence
-from service.explain.explanation import ImageExplanation, LabelExplanation
+from service.explain.explanation import ImageExplanation
 from service.explain.feature_explanation import FeatureExplanation
 from service.explain.parameters import ExplainParameters, target_index
 from service.explain.trust import faithfulness, stability
@@ -26,7 +26,8 @@ Explanation = ImageExplanation | FeatureExplanation
 #: Perturbed inputs that go to the graph together: enough to keep it busy, and no more than
 #: keeps its activations, some fifty times the inputs, within a few hundred megabytes.
 _BATCH_BYTES = 2 * 1024 * 1024
-_E = TypeVar("_E", ImageExplanation, FeatureExplanation)
+#: What hides features: masks (n, features), 1 = shown, to scores (n, K).
+Hide = Callable[[NDArray[np.int64]], NDArray[np.floating[Any]]]
 
 
 class ExplainedModel(Protocol):
@@ -95,6 +96,16 @@ class InputExplainer(ABC):
         return _explained_output(self.model, self.parameters.output)
 
     @property
+    def asked(self) -> dict[str, Any]:
+        """What every engine is asked, by the names of its configuration."""
+        return {
+            "num_samples": self.num_samples,
+            "target": self.target,
+            "seed": self.parameters.seed,
+            "labels": self.labels,
+        }
+
+    @property
     def row(self) -> Mapping[str, NDArray[Any]]:
         """The prediction's inputs, this row alone: batches of one."""
         return self._row
@@ -106,10 +117,23 @@ class InputExplainer(ABC):
 
     @property
     @abstractmethod
-    def config(self) -> object:
+    def config(self) -> Any:
         """What decides about the explanation besides the input and the model."""
 
     @abstractmethod
+    def one(self, config: Any, progress: Progress | None, deadline: float) -> Explanation:
+        """One explanation of the subject.
+
+        Args:
+            config: as `config`, or with another seed and target.
+            progress: as of `explain`, of this one alone.
+            deadline: as of `explain`.
+        """
+
+    @abstractmethod
+    def hider(self, found: Explanation) -> Hide:
+        """What scores the subject with features of an explanation hidden."""
+
     def explain(self, progress: Progress | None, deadline: float) -> Explanation:
         """The explanation, with the quality that was asked for besides.
 
@@ -120,6 +144,32 @@ class InputExplainer(ABC):
         Raises:
             ExplanationError, InvalidParameter, DeadlineExceeded: see the modality's engine.
         """
+        asked, config = self.parameters, self.config
+
+        def numbered(config: Any, number: int) -> Explanation:
+            return self.one(config, repeated(progress, number, asked.repeats), deadline)
+
+        found = numbered(config, 0)
+        quality, first = found.quality, found.of()
+        if asked.faithfulness:
+            deletion, insertion = faithfulness(first, found.feature_count, self.hider(found))
+            quality = replace(quality, deletion_auc=deletion, insertion_auc=insertion)
+        if asked.repeats:
+            again = [
+                numbered(
+                    replace(
+                        config,
+                        seed=(found.seed + number) % 2**32,
+                        target=first.label,
+                        top_labels=1,
+                    ),
+                    number,
+                )
+                for number in range(1, asked.repeats + 1)
+            ]
+            vsi, csi = stability([first, *(one.of() for one in again)])
+            quality = replace(quality, repeats=asked.repeats, vsi=vsi, csi=csi)
+        return replace(found, quality=quality)
 
     @property
     def key(self) -> str:
@@ -150,39 +200,6 @@ class InputExplainer(ABC):
         """
         kinds = self.model.manifest.evidence
         return native_evidence(kinds, self.model.predict(self._row)) if kinds else ()
-
-    def judged(
-        self,
-        explanation: _E,
-        hide: Callable[[NDArray[np.int64]], NDArray[np.floating[Any]]] | None,
-        again: Callable[[int], _E],
-    ) -> _E:
-        """The explanation with the quality that costs more, where it was asked for.
-
-        Args:
-            explanation: as the engine gave it.
-            hide: masks (n, features), 1 = shown, to scores (n, K).
-            again: the same explanation of its first label, with another seed.
-
-        Raises:
-            InvalidParameter: faithfulness was asked for and nothing can be hidden.
-        """
-        quality, first = explanation.quality, explanation.of()
-        if self.parameters.faithfulness:
-            if hide is None:
-                raise InvalidParameter(
-                    "explain parameters: faithfulness: got true, but there is no background that "
-                    "stands for a feature that is not there. Leave it out."
-                )
-            deletion, insertion = faithfulness(first, explanation.feature_count, hide)
-            quality = replace(quality, deletion_auc=deletion, insertion_auc=insertion)
-        if repeats := self.parameters.repeats:
-            others: list[LabelExplanation] = [
-                again((explanation.seed + number) % 2**32).of() for number in range(1, repeats + 1)
-            ]
-            vsi, csi = stability([first, *others])
-            quality = replace(quality, repeats=repeats, vsi=vsi, csi=csi)
-        return replace(explanation, quality=quality)
 
     def only(self, kind: str, wanted: str, dimensions: int) -> str:
         """Name of the first input, which must be of this dtype kind and number of axes.

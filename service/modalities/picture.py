@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,13 +12,15 @@ from service.errors import ExplanationError
 from service.explain.explanation import ImageExplanation
 from service.explain.image import ImageConfig, explain_image
 from service.explain.parameters import ExplainParameters
-from service.explain.perturb import Composer, background, score
+from service.explain.perturb import Composer, background
+from service.explain.scoring import score
 from service.modalities.modality import (
     ExplainedModel,
+    Explanation,
+    Hide,
     InputExplainer,
     Progress,
     batch_size,
-    repeated,
 )
 
 #: Pictures that go to the graph together.
@@ -50,14 +51,11 @@ class PictureExplainer(InputExplainer):
         self._image: NDArray[np.uint8] = self.row[media.input][0]
         self._config = ImageConfig(
             segmentation=parameters.segmentation or self.defaults.segmentation,
-            num_samples=self.num_samples,
+            **self.asked,
             num_features=parameters.num_features or self.defaults.num_features,
-            target=self.target,
-            seed=parameters.seed,
             hide_color=parameters.hide_color,
             stop_confidence=parameters.stop_confidence,
             batch_size=batch_size(self._image.nbytes, SMALLEST_BATCH, LARGEST_BATCH),
-            labels=self.labels,
         )
 
     @property
@@ -70,30 +68,31 @@ class PictureExplainer(InputExplainer):
         """What the engine was asked."""
         return self._config
 
-    def explain(self, progress: Progress | None, deadline: float) -> ImageExplanation:
-        """See `InputExplainer.explain` and `explain_image`."""
-        config, repeats = self._config, self.parameters.repeats
+    def one(
+        self, config: ImageConfig, progress: Progress | None, deadline: float
+    ) -> ImageExplanation:
+        """See `explain_image`."""
+        return explain_image(
+            self._image, self._predict, config, progress=progress, deadline=deadline
+        )
 
-        def one(config: ImageConfig, number: int) -> ImageExplanation:
-            told = repeated(progress, number, repeats)
-            return explain_image(
-                self._image, self._predict, config, progress=told, deadline=deadline
-            )
-
-        found = one(config, 0)
-        first = found.of().label
-
-        def again(seed: int) -> ImageExplanation:
-            number = (seed - config.seed) % 2**32
-            return one(replace(config, seed=seed, target=first, top_labels=1), number)
+    def hider(self, found: Explanation) -> Hide:
+        """Hidden superpixels are filled as the explanation filled them."""
+        assert isinstance(found, ImageExplanation)
+        behind = background(self._image, found.segments, self._config.hide_color)
 
         def hide(masks: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-            behind = background(self._image, found.segments, config.hide_color)
-            batch = min(config.batch_size, len(masks))
+            batch = min(self._config.batch_size, len(masks))
             composer = Composer(self._image, behind, found.segments, batch)
-            return score(composer, masks, self._predict, batch, lambda _: None).values
+            return score(
+                lambda start, stop: composer.compose(masks[start:stop]),
+                len(masks),
+                self._predict,
+                batch,
+                lambda _: None,
+            ).values
 
-        return self.judged(found, hide, again)
+        return hide
 
     def _predict(self, images: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
         return self.scores(self._name, images)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,10 +23,11 @@ from service.explain.windows import WindowHider
 from service.inference.windows import interpolated
 from service.modalities.modality import (
     ExplainedModel,
+    Explanation,
+    Hide,
     InputExplainer,
     Progress,
     batch_size,
-    repeated,
 )
 from service.modalities.statistics import BACKGROUND, background_of
 from service.modalities.table import table_config, typical
@@ -108,13 +108,10 @@ class WindowExplainer(InputExplainer):
     def _segments_config(self) -> SegmentsConfig:
         asked = self.parameters
         return SegmentsConfig(
-            num_samples=self.num_samples,
+            **self.asked,
             num_features=asked.num_features,
             usual_features=self.defaults.num_features,
-            target=self.target,
-            seed=asked.seed,
             batch_size=batch_size(self._window.nbytes, SMALLEST_BATCH, LARGEST_BATCH),
-            labels=self.labels,
             segment_steps=asked.segment_steps,
             channels_together=asked.channels_together,
             background=asked.background,
@@ -131,35 +128,28 @@ class WindowExplainer(InputExplainer):
         """What the engine was asked."""
         return self._config
 
-    def explain(self, progress: Progress | None, deadline: float) -> FeatureExplanation:
-        """See `InputExplainer.explain`, `explain_steps` and `explain_segments`."""
-        config, repeats = self._config, self.parameters.repeats
-
-        def one(config: TableConfig | SegmentsConfig, number: int) -> FeatureExplanation:
-            told = repeated(progress, number, repeats)
-            if isinstance(config, SegmentsConfig):
-                return explain_segments(
-                    self._window, self._predict, config, progress=told, deadline=deadline
-                )
-            assert self._background is not None
-            return explain_steps(
-                self._window,
-                self._predict,
-                self._background,
-                config,
-                dtype=np.float32 if self._window.dtype == np.float32 else np.float64,
-                progress=told,
-                deadline=deadline,
+    def one(
+        self, config: TableConfig | SegmentsConfig, progress: Progress | None, deadline: float
+    ) -> FeatureExplanation:
+        """See `explain_steps` and `explain_segments`."""
+        if isinstance(config, SegmentsConfig):
+            return explain_segments(
+                self._window, self._predict, config, progress=progress, deadline=deadline
             )
+        assert self._background is not None
+        return explain_steps(
+            self._window,
+            self._predict,
+            self._background,
+            config,
+            dtype=np.float32 if self._window.dtype == np.float32 else np.float64,
+            progress=progress,
+            deadline=deadline,
+        )
 
-        found = one(config, 0)
-        first = found.of().label
-
-        def again(seed: int) -> FeatureExplanation:
-            number = (seed - config.seed) % 2**32
-            return one(replace(config, seed=seed, target=first, top_labels=1), number)
-
-        return self.judged(found, self._hide, again)
+    def hider(self, found: Explanation) -> Hide:  # noqa: ARG002 - pictures need it
+        """Hidden stretches or steps are filled as the explanation filled them."""
+        return self._hide
 
     def _hide(self, masks: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
         if isinstance(self._config, SegmentsConfig):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,10 +15,11 @@ from service.explain.parameters import ExplainParameters
 from service.explain.table import TableConfig, explain_table
 from service.modalities.modality import (
     ExplainedModel,
+    Explanation,
+    Hide,
     InputExplainer,
     Progress,
     batch_size,
-    repeated,
 )
 from service.modalities.statistics import BACKGROUND, background_of
 
@@ -64,50 +64,37 @@ class RowExplainer(InputExplainer):
         """What the engine was asked."""
         return self._config
 
-    def explain(self, progress: Progress | None, deadline: float) -> FeatureExplanation:
-        """See `InputExplainer.explain` and `explain_table`."""
-        config, repeats = self._config, self.parameters.repeats
-        dtype = np.float32 if self._values.dtype == np.float32 else np.float64
+    def one(
+        self, config: TableConfig, progress: Progress | None, deadline: float
+    ) -> FeatureExplanation:
+        """See `explain_table`."""
+        return explain_table(
+            self._values,
+            self._predict,
+            self._background,
+            config,
+            dtype=np.float32 if self._values.dtype == np.float32 else np.float64,
+            progress=progress,
+            deadline=deadline,
+        )
 
-        def predict(rows: NDArray[Any]) -> NDArray[np.floating[Any]]:
-            return self.scores(self._name, rows.astype(self._values.dtype, copy=False))
+    def hider(self, found: Explanation) -> Hide:  # noqa: ARG002 - pictures need it
+        """A hidden column has its usual value."""
+        usual = typical(self._background).astype(self._values.dtype)
+        return lambda masks: self._predict(np.where(masks == 1, self._values, usual))
 
-        def one(config: TableConfig, number: int) -> FeatureExplanation:
-            return explain_table(
-                self._values,
-                predict,
-                self._background,
-                config,
-                dtype=dtype,
-                progress=repeated(progress, number, repeats),
-                deadline=deadline,
-            )
-
-        found = one(config, 0)
-        first = found.of().label
-
-        def again(seed: int) -> FeatureExplanation:
-            number = (seed - config.seed) % 2**32
-            return one(replace(config, seed=seed, target=first, top_labels=1), number)
-
-        def hide(masks: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-            usual = typical(self._background).astype(self._values.dtype)
-            return predict(np.where(masks == 1, self._values, usual))
-
-        return self.judged(found, hide, again)
+    def _predict(self, rows: NDArray[Any]) -> NDArray[np.floating[Any]]:
+        return self.scores(self._name, rows.astype(self._values.dtype, copy=False))
 
 
 def table_config(explainer: InputExplainer, bytes_each: int) -> TableConfig:
     """What the table engine is asked, also about the steps of a sequence."""
     asked = explainer.parameters
     return TableConfig(
-        num_samples=explainer.num_samples,
+        **explainer.asked,
         num_features=asked.num_features,
         usual_features=explainer.defaults.num_features,
-        target=explainer.target,
-        seed=asked.seed,
         batch_size=batch_size(bytes_each, SMALLEST_BATCH, LARGEST_BATCH),
-        labels=explainer.labels,
         discretizer=asked.discretizer,
         sample_around_row=asked.sample_around_row,
         keep_tied_values=asked.keep_tied_values,

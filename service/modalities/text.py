@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,13 @@ from service.explain.feature_explanation import FeatureExplanation
 from service.explain.parameters import ExplainParameters
 from service.explain.text import TextConfig, explain_text
 from service.explain.words import MASK, Hider, Words
-from service.modalities.modality import ExplainedModel, InputExplainer, Progress, repeated
+from service.modalities.modality import (
+    ExplainedModel,
+    Explanation,
+    Hide,
+    InputExplainer,
+    Progress,
+)
 
 #: Texts that go to the graph together.
 BATCH = 256
@@ -41,13 +46,10 @@ class TextExplainer(InputExplainer):
         text = self.row[first].ravel()[0]
         self._text = text.decode() if isinstance(text, bytes) else str(text)
         self._config = TextConfig(
-            num_samples=self.num_samples,
+            **self.asked,
             num_features=parameters.num_features,
             usual_features=self.defaults.num_features,
-            target=self.target,
-            seed=parameters.seed,
             batch_size=BATCH,
-            labels=self.labels,
             bag=parameters.bag,
             mask_string=parameters.mask_string,
         )
@@ -62,29 +64,25 @@ class TextExplainer(InputExplainer):
         """What the engine was asked."""
         return self._config
 
-    def explain(self, progress: Progress | None, deadline: float) -> FeatureExplanation:
-        """See `InputExplainer.explain` and `explain_text`."""
-        config, repeats = self._config, self.parameters.repeats
+    def one(
+        self, config: TextConfig, progress: Progress | None, deadline: float
+    ) -> FeatureExplanation:
+        """See `explain_text`."""
+        return explain_text(self._text, self._predict, config, progress=progress, deadline=deadline)
 
-        def one(config: TextConfig, number: int) -> FeatureExplanation:
-            told = repeated(progress, number, repeats)
-            return explain_text(self._text, self._predict, config, progress=told, deadline=deadline)
-
-        found = one(config, 0)
-        first = found.of().label
-
-        def again(seed: int) -> FeatureExplanation:
-            number = (seed - config.seed) % 2**32
-            return one(replace(config, seed=seed, target=first, top_labels=1), number)
+    def hider(self, found: Explanation) -> Hide:  # noqa: ARG002 - pictures need it
+        """Hidden words are gone, or masked, as the explanation had them."""
+        config = self._config
+        words = Words.of(self._text, config.split_expression, config.bag)
+        mask = "" if config.bag else MASK if config.mask_string is None else config.mask_string
+        texts = Hider(words, mask).texts
 
         def hide(masks: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-            words = Words.of(self._text, config.split_expression, config.bag)
-            mask = "" if config.bag else MASK if config.mask_string is None else config.mask_string
-            texts = Hider(words, mask).texts(masks.astype(np.uint8))
-            parts = [self._predict(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)]
+            hidden = texts(masks.astype(np.uint8))
+            parts = [self._predict(hidden[at : at + BATCH]) for at in range(0, len(hidden), BATCH)]
             return np.concatenate(parts)
 
-        return self.judged(found, hide, again)
+        return hide
 
     def _predict(self, texts: Sequence[str]) -> NDArray[np.floating[Any]]:
         batch = np.array(texts, dtype=object).reshape(len(texts), *self._shape)

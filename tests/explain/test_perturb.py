@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import ExplanationError, InvalidParameter
-from service.explain.perturb import Composer, background, sample_masks, score
+from service.explain.perturb import Composer, background, sample_masks
+from service.explain.scoring import score
 
 
 @settings(max_examples=60, deadline=None)
@@ -79,7 +80,8 @@ def test_one_buffer_serves_every_batch_and_the_last_may_be_short() -> None:
         return batch.reshape(len(batch), -1).astype(np.float32)
 
     shown = sample_masks(10, 2, 0).shown
-    scores = score(composer(), shown, predict, 4, done.append)
+    pictures = composer()
+    scores = score(lambda a, b: pictures.compose(shown[a:b]), 10, predict, 4, done.append)
     assert [rows for _, rows in seen] == [4, 4, 2]
     assert len({address for address, _ in seen}) == 1
     assert done == [4, 8, 10]
@@ -91,7 +93,7 @@ def test_one_buffer_serves_every_batch_and_the_last_may_be_short() -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda b: np.zeros(len(b)), r"float64 of shape \(4,\), wanted floats of shape \(4, any\)"),
+        (lambda b: np.zeros((len(b), 1, 1)), r"\(4, 1, 1\), wanted floats of shape \(4, any\)"),
         (lambda b: np.zeros((len(b) + 1, 2)), r"shape \(5, 2\)"),
         (lambda b: np.zeros((len(b), 0)), r"shape \(4, 0\)"),
         (lambda b: np.zeros((len(b), 2), np.int64), "got int64"),
@@ -101,4 +103,9 @@ def test_one_buffer_serves_every_batch_and_the_last_may_be_short() -> None:
 )
 def test_an_answer_that_is_not_a_score_a_class_is_refused(answer: object, message: str) -> None:
     with pytest.raises(ExplanationError, match=message):
-        score(composer(), sample_masks(10, 2, 0).shown, answer, 4, lambda _: None)
+        score(lambda a, b: np.zeros((b - a, 12)), 10, answer, 4, lambda _: None)
+
+
+def test_the_only_output_of_a_model_may_come_without_an_axis() -> None:
+    scores = score(lambda a, b: np.arange(a, b), 5, lambda b: b / 2, 2, lambda _: None)
+    assert scores.values.tolist() == [[0.0], [0.5], [1.0], [1.5], [2.0]]
