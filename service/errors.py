@@ -31,6 +31,14 @@ class ExplanationError(InvalidRequest):
     """This input cannot be explained in the way that was asked for."""
 
 
+class CalibrationError(InvalidRequest):
+    """A false-alarm budget cannot be kept with these scores."""
+
+
+class GalleryError(InvalidRequest):
+    """Vectors cannot be compared as they stand: of another model, dimension or kind."""
+
+
 class UnsupportedMediaType(InvalidRequest):
     """The body's media type is not one that the model's manifest can decode."""
 

@@ -11,12 +11,15 @@ from torch import nn
 
 from service.errors import ReleaseRefused
 from service.manifest import (
+    Adaptive,
+    EventBudget,
     Evidence,
     ExplainerDefaults,
     ImageMedia,
     Interval,
     Precision,
     Provenance,
+    RateBudget,
     SequenceMedia,
     Task,
     Tensor,
@@ -43,11 +46,33 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class AnomalyFree:
+    """Rows without anomalies that training never saw, and the budget calibrated on them.
+
+    Attributes:
+        rows: by graph input; as `Candidate.rows`.
+        budget: of false alarms: `RateBudget(rate=0.01)`, or so many alarm events an hour.
+        method, adaptive: see `Calibration`.
+    """
+
+    rows: Rows | Sequence[Rows]
+    budget: RateBudget | EventBudget = field(default_factory=lambda: RateBudget(rate=0.01))
+    method: Literal["conformal", "evt"] = "conformal"
+    adaptive: Adaptive | None = None
+
+    @property
+    def blocks(self) -> tuple[Rows, ...]:
+        """The rows, a mapping for each length."""
+        return (self.rows,) if isinstance(self.rows, Mapping) else tuple(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A trained network that asks to be released.
 
     Attributes:
-        task: `classify`: the first output is probabilities (n, labels); `regress`: values (n, k).
+        task: `classify`: the first output is probabilities (n, labels); `regress`: values (n, k);
+            `anomaly`: the score (n, 1), then `error` (see `detection_outputs`); `embed`: vectors.
         summary: what it is and what it is for: the first paragraph of its card.
         network: takes the graph's inputs in the order of `rows`, batch on axis 0; gives one
             tensor, or a tuple of them in the order of `outputs`.
@@ -56,7 +81,8 @@ class Candidate:
         rows: by graph input: the rows of the parity gate. Where lengths differ a list of such
             mappings, one a length.
         truth: what is true of `rows`, those of all blocks in a row; at least one is known.
-            classify: (n,) indices of labels, -1 where nobody knows; regress: (n, k), NaN there.
+            classify: (n,) indices of labels, -1 where nobody knows; regress: (n, k), NaN there;
+            anomaly: (n,) 1 of anomalies, 0 of normal rows, -1 where nobody knows.
         assets: role to file name and content. `example` shows the model at work; `background`
             holds statistics of the training data as JSON (`TableBackground.to_json`).
         free: names of the axes after axis 0 whose extent is free, by graph input: where two bear
@@ -76,6 +102,7 @@ class Candidate:
         calibration: training rows that `int8` takes the ranges of its values from.
         shown: what a person reads of each row, in the order of `truth`; the text of a text.
         mistakes: rows that the evaluation page explains, the worst ones.
+        anomaly_free: what the budget of a detector is calibrated on; `anomaly` alone has it.
     """
 
     name: str
@@ -104,6 +131,7 @@ class Candidate:
     shown: Sequence[str] = ()
     mistakes: int = 10
     interval: Interval | None = None
+    anomaly_free: AnomalyFree | None = None
 
     def __post_init__(self) -> None:
         """Refuse, before a long export, what cannot be released.
@@ -118,6 +146,10 @@ class Candidate:
                 self._refuse(f"got rows of {tuple(block)} after rows of {self.graph_inputs}")
             if len({len(array) for array in block.values()}) != 1 or not rows_of(block):
                 self._refuse(f"inputs have {[len(a) for a in block.values()]} rows, wanted as many")
+        if (self.task == "anomaly") != (self.anomaly_free is not None):
+            self._refuse("anomaly-free rows to calibrate on belong to the task 'anomaly' alone")
+        if self.task == "anomaly" and self.precision != "fp32" and len({0, 1} & {*self.truth}) < 2:
+            self._refuse("in fewer bits it is judged by its AUROC: wants normal rows and anomalies")
         if len(self.truth) != self.row_count:
             self._refuse(f"got the truth of {len(self.truth)} rows, wanted of {self.row_count}")
         for tensor in self.inputs:
@@ -191,3 +223,28 @@ def values(targets: Sequence[str], unit: str | None = None) -> Tensor:
     return Tensor(
         name="value", datatype="FP32", shape=(-1, len(targets)), unit=unit, features=tuple(targets)
     )
+
+
+def detection_outputs(
+    error: Sequence[int], reconstruction: Tensor | None, latent: int | None, parts: Sequence[str]
+) -> tuple[Tensor, ...]:
+    """The outputs of a detector, in the order in which its graph gives them.
+
+    Args:
+        error: shape of the error of a row: (H, W) of a picture, (T, C) of a window, -1 = any.
+        reconstruction: of the input, in its own unit; None = the graph gives none.
+        latent: values of the latent vector; None = the graph gives none.
+        parts: names of the scores that the score is made of; none = the graph gives none.
+    """
+    outputs = [
+        Tensor(name="score", datatype="FP32", shape=(-1, 1), unit="score", features=("score",)),
+        Tensor(name="error", datatype="FP32", shape=(-1, *error)),
+    ]
+    if reconstruction is not None:
+        outputs.append(reconstruction)
+    if latent is not None:
+        outputs.append(Tensor(name="latent", datatype="FP32", shape=(-1, latent)))
+    if parts:
+        shape = (-1, len(parts))
+        outputs.append(Tensor(name="parts", datatype="FP32", shape=shape, features=tuple(parts)))
+    return tuple(outputs)

@@ -161,7 +161,8 @@ def report(stored: StoredModel, seconds: float) -> None:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in manifest.metrics.items())
     _say(f"released {manifest.reference} in {seconds:.0f} s: {figures}")
     parity = manifest.parity
-    changed = "texts written differently" if manifest.task == "translate" else "labels flipped"
+    kinds = {"translate": "texts written differently", "anomaly": "verdicts flipped"}
+    changed = kinds.get(manifest.task, "labels flipped")
     _say(
         f"exported graph against trained network, {parity.rows} rows: largest difference "
         f"{parity.max_abs_difference:.1e}, {parity.label_flips} {changed}"

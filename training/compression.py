@@ -129,6 +129,8 @@ def compared(
 
 def metric_of(candidate: Candidate) -> tuple[str, str]:
     """The metric that a compressed graph is judged by, and whether `high` or `low` is good."""
+    if candidate.task == "anomaly":
+        return "auroc", "high"
     return (candidate.measured[0], "high") if candidate.task == "classify" else ("rmse", "low")
 
 

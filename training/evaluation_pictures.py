@@ -23,22 +23,22 @@ DPI = 110
 
 def draw_classification(found: Classification, labels: tuple[str, ...]) -> bytes:
     """Confusion matrix and calibration curve side by side, as PNG."""
-    figure = _blank(11.4, 5.6)
+    figure = blank(11.4, 5.6)
     left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
     _confusion(left, found, labels)
     _calibration(right, found)
-    return _png(figure)
+    return png(figure)
 
 
 def draw_regression(found: Regression) -> bytes:
     """Predicted beside true values, and the errors, as PNG; a line for each value."""
     shown = range(min(VALUES, found.truth.shape[1]))
-    figure = _blank(11.4, 4.6 * len(shown))
+    figure = blank(11.4, 4.6 * len(shown))
     panels = figure.subplots(len(shown), 2, squeeze=False)
     for column in shown:
         _predicted(panels[column][0], found, column)
         _residuals(panels[column][1], found, column)
-    return _png(figure)
+    return png(figure)
 
 
 def _confusion(axes: Any, found: Classification, labels: tuple[str, ...]) -> None:
@@ -154,13 +154,15 @@ def _alpha(rows: int) -> float:
     return float(np.clip(40 / np.sqrt(rows) / 3, 0.15, 0.8))
 
 
-def _blank(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as PNG."""
     picture = io.BytesIO()
     # Without the date and the version of the software: the same figures are the same file.
     figure.savefig(picture, format="png", metadata={"Software": None})

@@ -19,6 +19,7 @@ from service.inference.session import Session
 from service.manifest import TextMedia
 from service.modalities.choice import explainer_of
 from service.store import StoredModel
+from service.tasks.anomaly import ANOMALY, NORMAL
 from training.candidate import Candidate, Rows, rows_of, some_rows
 from training.open_graph import OpenGraph
 from training.scoring import Answered
@@ -66,11 +67,8 @@ def worst(candidate: Candidate, model: StoredModel, answers: Answered) -> list[M
     the right ones that it was least sure of. A regression's are the largest errors, of the value
     that is furthest off in units of the truth's deviation.
     """
-    order, columns = (
-        _classified(candidate, answers)
-        if candidate.task == "classify"
-        else _off(candidate, answers)
-    )
+    orders = {"classify": _classified, "anomaly": _judged}
+    order, columns = orders.get(candidate.task, _off)(candidate, answers)
     graph = OpenGraph(model, Session(model))
     explained, samples = _affordable(candidate, graph, len(order))
     found = []
@@ -94,6 +92,17 @@ def _classified(candidate: Candidate, answers: Answered) -> tuple[list[int], NDA
     if not len(order):
         order = np.argsort(sure, kind="stable")
     return order[: candidate.mistakes].tolist(), called
+
+
+def _judged(candidate: Candidate, answers: Answered) -> tuple[list[int], NDArray[np.intp]]:
+    """The same of a detector; its first output has one column."""
+    beyond = (answers.answers["score"].reshape(-1) - answers.answers["threshold"]).astype(float)
+    inside = np.where(answers.truth == 1, beyond, -beyond)  # below 0 = wrong
+    order = np.argsort(inside, kind="stable")
+    wrong = order[(answers.answers["verdict"][order] == ANOMALY) != (answers.truth[order] == 1)]
+    if not len(wrong):
+        wrong = order
+    return wrong[: candidate.mistakes].tolist(), np.zeros(len(order), np.intp)
 
 
 def _off(candidate: Candidate, answers: Answered) -> tuple[list[int], NDArray[np.intp]]:
@@ -120,6 +129,10 @@ def _mistake(
     if candidate.task == "classify":
         truth, answer = candidate.labels[int(answers.truth[at])], candidate.labels[column]
         score, wrong = float(said[column]), answer != truth
+    elif candidate.task == "anomaly":
+        truth = ANOMALY if answers.truth[at] == 1 else NORMAL
+        answer = str(answers.answers["verdict"][at])
+        score, wrong = float(said[0]), answer != truth
     else:
         names = candidate.outputs[0].features or ()
         named = f"{names[column]} " if len(names) > 1 else ""

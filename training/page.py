@@ -16,16 +16,18 @@ from service.explain.render import png
 from service.manifest import Manifest
 from service.store import StoredModel
 from training.candidate import Candidate
+from training.detection import Detection, detection
+from training.detection_pictures import draw_detection
 from training.evaluation import Classification, Regression, classification, regression
 from training.evaluation_pictures import draw_classification, draw_regression
-from training.intervals import Interval
 from training.mistakes import Mistake, worst
+from training.page_tiles import share_range, tiles
 from training.scoring import Answered
 
 #: File names of the assets, by role.
 FILES = {"page": "evaluation.html", "evaluation": "evaluation.png"}
 #: Kinds of answer that have a page.
-PAGED = frozenset({"classify", "regress"})
+PAGED = frozenset({"classify", "regress", "anomaly"})
 #: Classes in the table; of more, those with most rows.
 CLASSES = 100
 _TEMPLATES = jinja2.Environment(
@@ -55,10 +57,13 @@ def evaluation_page(
     told = candidate.task in PAGED and candidate.outputs[0].name in answers.answers
     if not told or not len(answers.truth):
         return {}
-    found: Classification | Regression
+    found: Classification | Regression | Detection
     if candidate.task == "classify":
         found = classification(candidate, answers, temperature)
         picture = draw_classification(found, candidate.labels)
+    elif model.manifest.calibration is not None:
+        found = detection(answers.answers, answers.truth, model.manifest.calibration)
+        picture = draw_detection(found)
     else:
         found = regression(candidate, answers)
         picture = draw_regression(found)
@@ -67,8 +72,9 @@ def evaluation_page(
         summary=candidate.summary,
         classified=found if isinstance(found, Classification) else None,
         regressed=found if isinstance(found, Regression) else None,
+        detected=found if isinstance(found, Detection) else None,
         classes=_classes(found),
-        tiles=_tiles(model.manifest, found),
+        tiles=tiles(model.manifest, found),
         picture=_data_uri(picture),
         mistakes=[_shown(one) for one in worst(candidate, model, answers)],
         data=_rows(model.manifest.provenance.data),
@@ -81,34 +87,7 @@ def evaluation_page(
     return {role: (file, content[role]) for role, file in FILES.items()}
 
 
-def _tiles(manifest: Manifest, found: Classification | Regression) -> list[tuple[str, str, str]]:
-    """The figures that are read first: name, figure, and what stands below it."""
-    rows = ("test rows", f"{found.rows}", "that it has never seen")
-    if isinstance(found, Classification):
-        tiles = [
-            ("accuracy", _percent(found.accuracy), f"95 %: {_range(found.interval)}"),
-            rows,
-        ]
-        below = "of confidence"
-        if found.temperature is not None:
-            below += f"; temperature {found.temperature:.2f}"
-        tiles.append(("calibration error", _percent(found.reliability.error), below))
-    else:
-        unit = f" {found.unit}" if found.unit else ""
-        tiles = [
-            ("mean absolute error", f"{number(found.mae)}{unit}", _between(found.mae_interval)),
-            ("root mean squared error", f"{number(found.rmse)}{unit}",
-             _between(found.rmse_interval)),
-            ("R²", f"{found.r2:.3f}", "share of the variance that it explains"),
-            rows,
-        ]  # fmt: skip
-    flips = f"; {manifest.parity.label_flips} labels flipped" if manifest.labels else ""
-    apart = f"{manifest.parity.max_abs_difference:.1e}"
-    tiles.append(("graph against network", apart, f"largest difference{flips}"))
-    return tiles
-
-
-def _classes(found: Classification | Regression) -> list[dict[str, Any]]:
+def _classes(found: Classification | Regression | Detection) -> list[dict[str, Any]]:
     if not isinstance(found, Classification):
         return []
     most = sorted(found.classes, key=lambda one: -one.rows)[:CLASSES]
@@ -118,8 +97,8 @@ def _classes(found: Classification | Regression) -> list[dict[str, Any]]:
             "rows": one.rows,
             "precision": one.precision,
             "recall": one.recall,
-            "precision_range": _range(one.precision_interval),
-            "recall_range": _range(one.recall_interval),
+            "precision_range": share_range(one.precision_interval),
+            "recall_range": share_range(one.recall_interval),
             "taken_for": "" if one.taken_for is None else
                          f"{one.taken_for[0]} ({one.taken_for[1]})",
         }
@@ -202,18 +181,6 @@ def _rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         return "none" if value is None or value == "" else str(value)
 
     return [(name.replace("_", " "), text(value)) for name, value in values.items()]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _range(interval: Interval) -> str:
-    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
-
-
-def _between(interval: Interval) -> str:
-    return f"95 %: {number(interval.low)} to {number(interval.high)}"
 
 
 def _picture_uri(picture: Image.Image | None) -> str:

@@ -16,6 +16,7 @@ from torch import nn
 
 from service.errors import ReleaseRefused
 from service.manifest import Parity, Precision
+from service.tasks.anomaly import ANOMALY, NORMAL
 from training.candidate import Candidate, Rows, rows_of, some_rows
 from training.lessons import one_thread
 
@@ -57,19 +58,20 @@ def network_answers(network: nn.Module, block: Rows) -> list[NDArray[Any]]:
     return _in_batches(lambda rows: _network_answers(network, rows), block, cycle([size]))
 
 
-def check(candidate: Candidate, graph: Path) -> Parity:
+def check(candidate: Candidate, graph: Path, limit: float | None = None) -> Parity:
     """Compare network and graph on every row and in every output.
 
     Args:
         candidate: its network is in FP32, whatever its precision is to be.
         graph: the ONNX file exported from it.
+        limit: the score above which a row is an anomaly; None where none is.
 
     Returns:
         How far the first output is off, in its own unit.
 
     Raises:
-        ReleaseRefused: a value differs by more than is ALLOWED, more labels flip, or the graph
-            does not take any number of rows; the message names the rows.
+        ReleaseRefused: a value differs by more than is ALLOWED, more labels or verdicts flip, or
+            the graph does not take any number of rows; the message names the rows.
     """
     session = _session(candidate, graph)
     names = [tensor.name for tensor in candidate.outputs]
@@ -77,7 +79,7 @@ def check(candidate: Candidate, graph: Path) -> Parity:
     def by_graph(rows: Rows) -> Answers:
         return [np.asarray(values) for values in session.run(names, dict(rows))]
 
-    found = [_Output(candidate, at) for at in range(len(names))]
+    found = [_Output(candidate, at, limit) for at in range(len(names))]
     for block in candidate.blocks:
         wanted = network_answers(candidate.network, block)
         got = _in_batches(by_graph, block, cycle(BATCHES))
@@ -93,10 +95,16 @@ def check(candidate: Candidate, graph: Path) -> Parity:
 class _Output:
     """What is found about one output, block after block."""
 
-    def __init__(self, candidate: Candidate, at: int) -> None:
+    def __init__(self, candidate: Candidate, at: int, limit: float | None) -> None:
         self.candidate = candidate
         self.name = candidate.outputs[at].name
-        self.labels = candidate.labels if at == 0 and candidate.task == "classify" else ()
+        #: what may flip: the label of a class, or the verdict at a limit; none of other outputs
+        self.labels: tuple[str, ...] = ()
+        self.limit = limit if at == 0 else None
+        if at == 0 and candidate.task == "classify":
+            self.labels = candidate.labels
+        elif self.limit is not None:
+            self.labels = (NORMAL, ANOMALY)
         self.differences: list[NDArray[np.float64]] = []
         self.before: list[NDArray[np.intp]] = []
         self.after: list[NDArray[np.intp]] = []
@@ -116,21 +124,24 @@ class _Output:
                 f"output '{self.name}': the graph answers {got.shape}, the network {wanted.shape}",
             )
         difference = _difference(got, wanted)
-        if not self.labels and wanted.size:
-            self.magnitude = max(self.magnitude, float(np.abs(wanted).max()))
-        if self.labels:
-            before, after = wanted.argmax(axis=-1), got.argmax(axis=-1)
-        else:
-            before = after = np.zeros(len(got), np.intp)
+        if self.candidate.task != "classify" or not self.labels:
+            self.magnitude = max(self.magnitude, float(np.abs(wanted).max(initial=0)))
+        before, after = self._decided(wanted), self._decided(got)
         if strict is not None:
             some, values = strict
             difference[some] = np.maximum(difference[some], _difference(values, wanted[some]))
             if self.labels:
-                strictly = values.argmax(axis=-1)
+                strictly = self._decided(values)
                 after[some] = np.where(strictly == before[some], after[some], strictly)
         self.differences.append(difference)
         self.before.append(before)
         self.after.append(after)
+
+    def _decided(self, values: NDArray[Any]) -> NDArray[np.intp]:
+        """Which of `labels` each row is; 0 where nothing is decided."""
+        if self.limit is not None:
+            return (values.reshape(-1) > np.float32(self.limit)).astype(np.intp)
+        return values.argmax(axis=-1) if self.labels else np.zeros(len(values), np.intp)
 
     @property
     def tolerance(self) -> float:
@@ -156,7 +167,8 @@ class _Output:
                 f"row {r} '{self.labels[before[r]]}' -> '{self.labels[after[r]]}'"
                 for r in flipped[:5]
             ]
-            what += f", and {len(flipped)} labels flip ({'; '.join(flips) or 'none'})"
+            kind = "labels" if self.limit is None else "verdicts"
+            what += f", and {len(flipped)} {kind} flip ({'; '.join(flips) or 'none'})"
         _refuse(self.candidate.name, what)
 
     def parity(self) -> Parity:

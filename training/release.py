@@ -18,7 +18,7 @@ from torch import nn
 
 from service.manifest import Compression, Graph, Manifest, Parity, Randomisation
 from service.store import ModelStore, StoredModel, sha256_of
-from training import compression, parity, randomisation, temperature
+from training import anomaly_free, compression, parity, randomisation, temperature
 from training.candidate import Candidate, some_rows
 from training.card import card_of
 from training.evaluation import calibration_metrics
@@ -48,13 +48,16 @@ def release(candidate: Candidate, store: ModelStore) -> StoredModel:
         _export(candidate, candidate.network, folder / GRAPH)
         full = compression.copied(folder / GRAPH, "fp32.onnx")
         compression.compress(candidate, folder / GRAPH)
-        found = parity.check(candidate, folder / GRAPH)
+        candidate, calibration = anomaly_free.calibrate(candidate, folder / GRAPH)
+        limit = None if calibration is None else calibration.threshold
+        found = parity.check(candidate, folder / GRAPH, limit)
         for file, content in candidate.assets.values():
             (folder / file).write_bytes(content)
         version = store.next_version(candidate.name)
-        draft = StoredModel(_manifest(candidate, version, folder, found), folder)
+        known = {"calibration": calibration}
+        draft = StoredModel(_manifest(candidate, version, folder, found, known), folder)
         answers = answered(draft, candidate)
-        facts = {
+        facts = known | {
             "metrics": answers.metrics | calibration_metrics(candidate, answers, divided_by),
             "compression": _compression(candidate, draft, full, answers),
             "randomisation": _sanity(candidate, draft),

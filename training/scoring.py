@@ -12,9 +12,12 @@ from service.inference.session import Session
 from service.store import StoredModel
 from service.tasks.task import task_of
 from training.candidate import Candidate, rows_of, some_rows
+from training.detection import detection_figures
 
 #: Rows that are scored together.
 SCORED = 64
+#: Outputs that no figure is of, and that are as large as the rows themselves.
+UNSCORED = frozenset({"reconstruction"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,9 @@ def evaluate(model: StoredModel, candidate: Candidate) -> dict[str, float]:
         Over the rows whose truth is known, their number, and: classify: the rate that is right;
         regress: mean absolute error `mae` and root mean squared error `rmse`, in the unit of the
         values, over all of their columns, and `r2`, the mean over the columns of the share of
-        the variance that is explained. Then what `candidate.figures` adds.
+        the variance that is explained; anomaly: of the normal rows the share that is called
+        anomalies, `false_alarm_rate`, of the anomalies the share that is not, `miss_rate`, and
+        where there are both `auroc`. Then what `candidate.figures` adds.
     """
     return answered(model, candidate).metrics
 
@@ -50,7 +55,7 @@ def answered(model: StoredModel, candidate: Candidate) -> Answered:
     """What a graph answers to the rows whose truth is known, and its score."""
     truth = candidate.truth
     # Comparisons with NaN are false; -1 is no label.
-    known = truth >= 0 if candidate.task == "classify" else ~np.isnan(truth).any(axis=1)
+    known = ~np.isnan(truth).any(axis=1) if candidate.task == "regress" else truth >= 0
     answers = _answers(model, candidate, known)
     metrics = _score(candidate, answers, truth[known])
     return Answered(np.flatnonzero(known), answers, truth[known], metrics)
@@ -63,6 +68,8 @@ def _score(
     if candidate.task == "classify":
         named = np.array(candidate.labels, object)[wanted]
         figures = {rate[0]: float((answers["label"] == named).mean())}
+    elif candidate.task == "anomaly":
+        figures = detection_figures(answers, wanted)
     else:
         figures = _errors(answers[candidate.outputs[0].name], wanted)
     figures[rate[1]] = float(len(wanted))
@@ -76,9 +83,9 @@ def _answers(
 ) -> dict[str, NDArray[Any]]:
     """What the service answers to the known rows, by name; (n, ...) in the order of the truth.
 
-    Outputs whose extents differ between blocks are left out.
+    Outputs whose extents differ between blocks are left out, and those that are UNSCORED.
     """
-    session, task = Session(model, device="cpu"), task_of(model.manifest)
+    session, task = Session(model, device="cpu"), task_of(model)
     parts: dict[str, list[NDArray[Any]]] = {}
     start = 0
     for block in candidate.blocks:
@@ -87,7 +94,8 @@ def _answers(
         for some in np.split(rows, range(SCORED, len(rows), SCORED)):
             if len(some):
                 for name, values in task.answer(session.run(some_rows(block, some))).items():
-                    parts.setdefault(name, []).append(values)
+                    if name not in UNSCORED:
+                        parts.setdefault(name, []).append(values)
     return {
         name: np.concatenate(values)
         for name, values in parts.items()

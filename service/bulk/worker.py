@@ -160,7 +160,7 @@ class BulkExplainer:
     def __init__(self, files: ModelFiles, task: Task) -> None:
         self._task = task
         self._model = OpenModel.of(files.stored(), task.device, task.threads)
-        self._answer = task_of(self._model.manifest).answer
+        self._answer = task_of(self._model.stored).answer
         self._decoder = RowDecoder(self._model.manifest, task.layout, task.max_pixels)
 
     def __call__(self, rows: pa.Table) -> pa.Table:

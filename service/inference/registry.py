@@ -221,6 +221,7 @@ class Registry:
         try:
             stored = self._store.get(name, version)
             session = warm(stored, self._device, self._threads, self._gpu)
+            task = task_of(stored)
         except (CorruptModel, Unavailable) as error:
             self._refused[name, version] = str(error)
             if self._on_refusal:
@@ -233,7 +234,7 @@ class Registry:
         recorded = RecordedModel.of(
             stored.manifest, session.runtime_version, session.provider, session.threads
         )
-        model = LoadedModel(stored, session, metrics, recorded, task_of(stored.manifest), seconds)
+        model = LoadedModel(stored, session, metrics, recorded, task, seconds)
         if self._on_load:
             self._on_load(model)
         return model

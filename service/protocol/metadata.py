@@ -15,6 +15,14 @@ _TASK_OUTPUTS: Final[dict[str, tuple[Tensor, ...]]] = {
         Tensor(name="label", datatype="BYTES", shape=(-1,)),
         Tensor(name="confidence", datatype="FP32", shape=(-1,), range=(0.0, 1.0)),
     ),
+    "anomaly": (
+        Tensor(name="p_value", datatype="FP64", shape=(-1,), range=(0.0, 1.0)),
+        Tensor(name="verdict", datatype="BYTES", shape=(-1,)),
+        Tensor(name="threshold", datatype="FP32", shape=(-1,), unit="score"),
+        Tensor(name="budget", datatype="FP64", shape=(-1,), range=(0.0, 1.0)),
+        Tensor(name="contributors", datatype="BYTES", shape=(-1, -1)),
+        Tensor(name="contributions", datatype="FP32", shape=(-1, -1), range=(0.0, 1.0)),
+    ),
 }
 #: How many values of a row were gaps and have been interpolated.
 _INTERPOLATED: Final = Tensor(name="interpolated", datatype="INT64", shape=(-1,), unit="values")
@@ -59,6 +67,10 @@ def model_metadata(manifest: Manifest, versions: Sequence[str]) -> dict[str, Any
     }
     if manifest.interval is not None:
         parameters["interval"] = manifest.interval.model_dump(mode="json")
+    if manifest.calibration is not None:
+        parameters["calibration"] = manifest.calibration.model_dump(mode="json")
+    if manifest.gallery is not None:
+        parameters["gallery"] = manifest.gallery.model_dump(mode="json")
     outputs = (*manifest.outputs, *task_outputs(manifest))
     return {
         "name": manifest.name,

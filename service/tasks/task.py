@@ -7,8 +7,10 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from service.manifest import Manifest
+from service.store import StoredModel
+from service.tasks.anomaly import AnomalyDetector
 from service.tasks.classify import Classifier
+from service.tasks.embed import Embedder
 from service.tasks.regress import Regressor
 
 
@@ -19,6 +21,15 @@ class TaskAnswer(Protocol):
         """The graph's outputs by name, and what the task makes of them."""
 
 
-def task_of(manifest: Manifest) -> TaskAnswer:
-    """The task that the manifest names."""
-    return Classifier(manifest) if manifest.task == "classify" else Regressor()
+def task_of(model: StoredModel) -> TaskAnswer:
+    """The task that the model's manifest names.
+
+    Raises:
+        CorruptModel: an asset that it needs is not what it must be.
+    """
+    manifest = model.manifest
+    if manifest.task == "classify":
+        return Classifier(manifest)
+    if manifest.task == "anomaly":
+        return AnomalyDetector(model)
+    return Embedder() if manifest.task == "embed" else Regressor()
