@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from service.manifest import Manifest
 
 #: Kinds of answer; `service/tasks/` has one file each.
-Task = Literal["classify", "regress", "anomaly", "embed", "translate"]
+Task = Literal["classify", "regress", "anomaly", "embed", "translate", "generate"]
 #: Roles of the graphs that a task runs; a release has exactly these.
 ROLES: dict[Task, frozenset[str]] = {
     "classify": frozenset({"predict"}),
@@ -18,6 +18,7 @@ ROLES: dict[Task, frozenset[str]] = {
     "anomaly": frozenset({"predict"}),
     "embed": frozenset({"predict"}),
     "translate": frozenset({"encode", "step"}),
+    "generate": frozenset({"predict"}),
 }
 
 
@@ -39,6 +40,8 @@ def check(manifest: Manifest) -> None:
         _anomaly(manifest)
     elif manifest.task == "embed":
         _vector(manifest, manifest.outputs[0].name)
+    elif manifest.task == "generate":
+        _noise(manifest)
     if manifest.gallery is not None:
         _gallery(manifest)
 
@@ -75,6 +78,25 @@ def _anomaly(manifest: Manifest) -> None:
     calibration = manifest.calibration
     if calibration is not None and calibration.scores not in manifest.assets:
         raise ValueError(f"the calibration needs the asset '{calibration.scores}', its scores")
+
+
+def _noise(manifest: Manifest) -> None:
+    noise, *others = manifest.inputs
+    if (noise.name, noise.datatype) != ("noise", "FP32") or (
+        len(noise.shape) != 2 or noise.shape[1] < 1
+    ):
+        raise ValueError(
+            "the first input of a model that generates is 'noise', FP32 (-1, z), got "
+            f"'{noise.name}', {noise.datatype} {noise.shape}"
+        )
+    told = [("label", "INT64", (-1,))] if manifest.labels else []
+    if [(one.name, one.datatype, one.shape) for one in others] != told:
+        raise ValueError(
+            "a model that generates takes 'label', INT64 (-1,), beside its noise where it has "
+            f"labels, and nothing else, got {[one.name for one in others]}"
+        )
+    if manifest.explainer is not None:
+        raise ValueError("what is generated from noise cannot be explained: no explainer")
 
 
 def _gallery(manifest: Manifest) -> None:

@@ -17,6 +17,7 @@ from service.inference.windows import interpolated
 from service.manifest import SequenceMedia, TextMedia
 from service.protocol.vocabulary import UNKNOWN, padded, read_vocabulary
 from service.store import StoredModel
+from service.tasks.generate import SEED
 
 Arrays = Mapping[str, NDArray[Any]]
 #: The output that says how many values of a row were gaps.
@@ -48,6 +49,8 @@ def preparation_of(model: StoredModel) -> Preparation | None:
         CorruptModel: its vocabulary is none.
     """
     media = model.manifest.media
+    if model.manifest.task == "generate":
+        return Noise(model)
     if isinstance(media, TextMedia):
         return Texts(model, media)
     return Windows(model, media) if isinstance(media, SequenceMedia) else None
@@ -98,6 +101,22 @@ class Texts:
 
     def _refuse(self, row: int, got: str, wanted: str, remedy: str) -> NoReturn:
         raise TensorMismatch(f"{self._where}, row {row}: {got}, wanted {wanted}. {remedy}")
+
+
+class Noise:
+    """Parts what the graph takes from the seed that it was drawn by; see `tasks.generate`."""
+
+    def __init__(self, model: StoredModel) -> None:
+        self._taken = frozenset(tensor.name for tensor in model.manifest.inputs)
+
+    def admit(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """What was sent, as it is: what is lacking is drawn later. See `Preparation`."""
+        return dict(inputs)
+
+    def feed(self, inputs: Arrays) -> tuple[Arrays, Arrays]:
+        """Noise and labels, and the seed as an output that is known. See `Preparation`."""
+        taken = {name: array for name, array in inputs.items() if name in self._taken}
+        return taken, {SEED: inputs[SEED]} if SEED in inputs else {}
 
 
 class Windows:

@@ -95,6 +95,8 @@ def parameters_of(holder: dict[str, Any], where: str, field: str) -> dict[str, A
 def _inputs(
     tensors: Any, signature: Signature, max_rows: int, take: Take
 ) -> dict[str, NDArray[Any]]:
+    if tensors is None and signature.takes_nothing:
+        tensors = []
     if type(tensors) is not list:
         refuse_field(signature.where, "inputs", tensors, f"a list of tensors as in {_EXAMPLE}")
     inputs: dict[str, NDArray[Any]] = {}

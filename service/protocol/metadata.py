@@ -23,6 +23,8 @@ _TASK_OUTPUTS: Final[dict[str, tuple[Tensor, ...]]] = {
         Tensor(name="contributors", datatype="BYTES", shape=(-1, -1)),
         Tensor(name="contributions", datatype="FP32", shape=(-1, -1), range=(0.0, 1.0)),
     ),
+    # The seed that noise was drawn by, where none was sent.
+    "generate": (Tensor(name="seed", datatype="INT64", shape=(-1,)),),
 }
 #: How many values of a row were gaps and have been interpolated.
 _INTERPOLATED: Final = Tensor(name="interpolated", datatype="INT64", shape=(-1,), unit="values")

@@ -187,13 +187,19 @@ class Signature:
             self.forms.clear()
         self.forms[header] = form
 
+    @property
+    def takes_nothing(self) -> bool:
+        """Whether every input may be left out."""
+        return all(slot.optional for slot in self.inputs.values())
+
     def single(self) -> Slot:
-        """The only input that has to be sent.
+        """The only input, or the only one that has to be sent.
 
         Raises:
             TensorMismatch: there are several.
         """
-        needed = [slot for slot in self.inputs.values() if not slot.optional]
+        slots = list(self.inputs.values())
+        needed = slots if len(slots) == 1 else [slot for slot in slots if not slot.optional]
         if len(needed) != 1:
             raise TensorMismatch(
                 f"{self.where}: got a raw body for {len(self.inputs)} inputs "
@@ -260,7 +266,9 @@ def _slot(manifest: Manifest, tensor: Tensor) -> Slot:
         gaps=sequences is not None
         and sequences.gaps == "interpolate"
         and tensor.name == sequences.input,
-        optional=sequences is not None and tensor.name == sequences.length,
+        # Noise is drawn where none is sent.
+        optional=manifest.task == "generate"
+        or (sequences is not None and tensor.name == sequences.length),
     )
 
 

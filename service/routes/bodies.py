@@ -11,9 +11,10 @@ from service.inference.registry import LoadedModel
 from service.protocol import bare, binary_codec, json_codec, v1
 from service.protocol.compression import inflated
 from service.protocol.request import InferRequest
+from service.protocol.signature import signature_of
 from service.routes.exchange import Exchange
 from service.routes.reply import JSON
-from service.routes.translations import asked, refuse_elsewhere, translates, wants_picture
+from service.routes.task_routes import refuse_elsewhere, routes_of, wants_picture
 from service.settings import Settings
 
 #: Says where the JSON ends and the binary tensors begin (Open Inference Protocol).
@@ -59,12 +60,14 @@ async def infer_request(
     body = await plain_body(exchange, settings)
     seen = wants_picture(exchange.header(b"accept"))
     query = exchange.query()
-    if not translates(model):
-        refuse_elsewhere(query, model)
+    refuse_elsewhere(query, model.manifest)
+    own = routes_of(model.manifest)
 
     def decode() -> InferRequest:
         request = decoded(exchange.headers, body, model, settings, version_1=version_1)
-        return asked(request, model, query, attention=seen) if translates(model) else request
+        if own is None:
+            return request
+        return own.asked(request, model, query, settings.max_batch_rows, seen=seen)
 
     return decode() if is_quick(exchange.headers, body) else await asyncio.to_thread(decode)
 
@@ -111,6 +114,8 @@ def _decoded(
     if (json_size := headers.get(_BINARY_FIELD)) is not None:
         size = binary_codec.header_size(json_size.decode("latin-1"), manifest.name)
         return binary_codec.decode(body, size, manifest, max_rows)
+    if not body and signature_of(manifest).takes_nothing:
+        return InferRequest(None, {}, None, {})
     given = headers.get(b"content-type", b"").decode("latin-1")
     content_type = given.partition(";")[0].strip().lower()
     if content_type in ("", JSON, _FORM) or content_type.endswith("+json"):

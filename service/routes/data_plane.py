@@ -15,6 +15,7 @@ from service.errors import InvalidParameter, MalformedBody
 from service.explain.parameters import ExplainParameters, parse
 from service.inference.predictor import Prediction
 from service.inference.registry import LoadedModel
+from service.modalities.choice import refuse_unexplained
 from service.protocol import binary_codec, json_codec
 from service.protocol.compression import ENCODINGS, SMALLEST, deflated
 from service.protocol.request import InferRequest
@@ -23,13 +24,7 @@ from service.routes.exchange import Exchange
 from service.routes.jobs import prefers_later, shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred, preferred_encoding
 from service.routes.reply import JSON, Reply
-from service.routes.translations import (
-    picture,
-    refuse_unknown,
-    translates,
-    wants_picture,
-    without_own,
-)
+from service.routes.task_routes import refuse_unknown, routes_of, wants_picture
 from service.serving import Serving
 
 RECORD_HEADER = "glassline-record-id"
@@ -50,11 +45,11 @@ class DataPlane:
     async def infer(self, exchange: Exchange, model: LoadedModel, context: RequestContext) -> None:
         """Decode, predict, record, encode."""
         request = await infer_request(exchange, model, self._settings)
-        if translates(model):
-            refuse_unknown(request, model)
+        refuse_unknown(request, model.manifest)
         prediction = await self._serving.predictor.answer(model, request, context)
-        if translates(model) and wants_picture(exchange.header(b"accept")):
-            drawn = partial(picture, prediction, record_said(prediction.record_id)[0])
+        own = routes_of(model.manifest)
+        if own is not None and wants_picture(exchange.header(b"accept")):
+            drawn = partial(own.picture, prediction, record_said(prediction.record_id)[0])
             await exchange.reply(await asyncio.to_thread(drawn))
             return
         await exchange.reply(encoded(exchange.headers, model, request, prediction))
@@ -88,9 +83,13 @@ class DataPlane:
         version_1: bool = False,
     ) -> tuple[str, ExplainParameters]:
         """Predict and record; the record's id, and how it is to be explained."""
+        refuse_unexplained(model.manifest)
         request = await infer_request(exchange, model, self._settings, version_1=version_1)
         given = {**request.parameters, **exchange.query()}
-        parameters = self._explain_parameters(without_own(given) if translates(model) else given)
+        own = routes_of(model.manifest)
+        if own is not None:
+            given = {name: value for name, value in given.items() if name not in own.names}
+        parameters = self._explain_parameters(given)
         if parameters.row >= request.rows:
             raise InvalidParameter(
                 f"explain parameters: row: got {parameters.row}, but there are {request.rows} rows."

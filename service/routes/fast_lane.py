@@ -25,6 +25,7 @@ from service.routes.gate import Gate
 from service.routes.headers import request_id, trace_id
 from service.routes.paths import HotRoute, hot_route
 from service.routes.reply import Reply
+from service.routes.task_routes import routes_of
 from service.routes.status import error_body, refused
 from service.serving import Serving
 
@@ -77,7 +78,7 @@ class FastLane:
         headers = dict(fields)
         if model is None or not is_quick(model) or not bodies.is_quick(headers, body):
             return False
-        if not _FOR_THE_OTHER.isdisjoint(headers):
+        if not _FOR_THE_OTHER.isdisjoint(headers) or routes_of(model.manifest) is not None:
             return False
         turn = _Turn(self._gate, route.template, model, request_id(headers), respond)
         try:

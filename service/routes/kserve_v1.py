@@ -8,7 +8,7 @@ from service.protocol.v1 import predictions
 from service.routes.bodies import infer_request
 from service.routes.data_plane import RECORD_HEADER, DataPlane, record_said
 from service.routes.exchange import Exchange
-from service.routes.translations import refuse_unknown, translates
+from service.routes.task_routes import refuse_unknown
 from service.serving import Serving
 
 
@@ -29,8 +29,7 @@ class KServeV1:
     ) -> None:
         """One object of output name to value for each instance."""
         request = await infer_request(exchange, model, self._serving.settings, version_1=True)
-        if translates(model):
-            refuse_unknown(request, model)
+        refuse_unknown(request, model.manifest)
         prediction = await self._serving.predictor.answer(model, request, context)
         headers, said = record_said(prediction.record_id)
         content = {"predictions": predictions(prediction.outputs), **said}

@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.explain.parameters import ExplainParameters
-from service.tasks.translate import Asked
+from service.tasks.generate import Asked as Generation
+from service.tasks.translate import Asked as Translation
 
 _ERROR = {
     "type": "object",
@@ -211,7 +212,7 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
         **_links("/explanation_id", "explanation"),
         **_links("/record_id", "record", "explain_record"),
     }
-    # The picture is that of a translation's attention.
+    # The picture is that of a translation's attention, or what was generated.
     answers = {"application/json": {"schema": _INFER_RESPONSE}, "image/png": _PICTURE}
     explanations = {
         "application/json": {"schema": {"type": "object"}},
@@ -227,7 +228,12 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
             answers,
             operationId=f"infer{'_version' if versioned else ''}",
             links=predicted,
-            parameters=_model_parameters(versioned) + _query(Asked.model_json_schema()),
+            parameters=_model_parameters(versioned)
+            + [
+                one
+                for kind in (Translation, Generation)
+                for one in _query(kind.model_json_schema())
+            ],
             requestBody=_BODY,
         )
         paths[f"{base}/explain"] = _or_later(

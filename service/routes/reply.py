@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 JSON = "application/json"
+PNG = "image/png"
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from service.store import StoredModel
 from service.tasks.anomaly import AnomalyDetector
 from service.tasks.classify import Classifier
 from service.tasks.embed import Embedder
+from service.tasks.generate import Generator
 from service.tasks.regress import Regressor
 
 
@@ -32,4 +33,6 @@ def task_of(model: StoredModel) -> TaskAnswer:
         return Classifier(manifest)
     if manifest.task == "anomaly":
         return AnomalyDetector(model)
+    if manifest.task == "generate":
+        return Generator()
     return Embedder() if manifest.task == "embed" else Regressor()

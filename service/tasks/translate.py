@@ -11,26 +11,16 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.errors import InvalidParameter
 from service.manifest import Manifest, Tensor
+from service.tasks.parameters import Number, read_own
 
 #: Widest beam that a caller may ask for.
 WIDEST = 32
-#: Parameters of the protocol itself, which say nothing about the translation.
-_PROTOCOL = frozenset({"binary_data_output", "priority", "timeout"})
 _DTYPES = {"beam_width": np.int32, "length_penalty": np.float64, "max_length": np.int32,
            "n_best": np.int32, "attention": np.bool_}  # fmt: skip
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("Input should be a number")
-    return value
-
-
-_Number = BeforeValidator(_number)
 
 
 class Asked(BaseModel):
@@ -38,19 +28,19 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    beam_width: Annotated[int, _Number] = Field(
+    beam_width: Annotated[int, Number] = Field(
         5, ge=1, le=WIDEST, description="Hypotheses kept at each step; 1 = greedy."
     )
-    length_penalty: Annotated[float, _Number] = Field(
+    length_penalty: Annotated[float, Number] = Field(
         0.6,
         ge=0,
         le=2,
         description="Exponent of the length penalty (Wu et al. 2016); 0 = none, short answers win.",
     )
-    max_length: Annotated[int, _Number] | None = Field(
+    max_length: Annotated[int, Number] | None = Field(
         None, ge=1, description="Tokens of a translation; one that has not ended by then is cut."
     )
-    n_best: Annotated[int, _Number] = Field(
+    n_best: Annotated[int, Number] = Field(
         1, ge=1, le=WIDEST, description="Translations a text, the best first; at most beam_width."
     )
     attention: bool = Field(
@@ -85,15 +75,7 @@ def own_parameters(values: Mapping[str, Any], manifest: Manifest) -> tuple[Asked
     Raises:
         InvalidParameter: a value is of the wrong type or outside its range.
     """
-    own = {name: value for name, value in values.items() if name in Asked.model_fields}
-    try:
-        asked = Asked.model_validate(own)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}, got {e['input']!r:.80}"
-            for e in error.errors()
-        )
-        raise InvalidParameter(f"{manifest.reference}: parameters: {problems}.") from None
+    asked, rest = read_own(Asked, values, manifest)
     if asked.n_best > asked.beam_width:
         raise InvalidParameter(
             f"{manifest.reference}: parameters: n_best: got {asked.n_best}, but a beam of "
@@ -105,20 +87,7 @@ def own_parameters(values: Mapping[str, Any], manifest: Manifest) -> tuple[Asked
             f"{manifest.reference}: parameters: max_length: got {asked.max_length}, wanted 1 to "
             f"{limit}. Send the text in parts."
         )
-    return asked, {name: value for name, value in values.items() if name not in own}
-
-
-def refuse_others(values: Mapping[str, Any], manifest: Manifest) -> None:
-    """Refuse what means nothing to a translation, so that nobody believes that it was heeded.
-
-    Raises:
-        InvalidParameter: there is such a parameter.
-    """
-    if unknown := sorted(set(values) - _PROTOCOL):
-        raise InvalidParameter(
-            f"{manifest.reference}: parameters: got {', '.join(unknown):.200}, wanted some of "
-            f"{', '.join(Asked.model_fields)}. Leave out what is not among them."
-        )
+    return asked, rest
 
 
 def longest_translation(manifest: Manifest) -> int:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from service.errors import InvalidParameter
-from service.tasks.translate import Asked, own_parameters, refuse_others, stacked
+from service.tasks.parameters import refuse_others
+from service.tasks.translate import Asked, own_parameters, stacked
 from tests.small_translator import translator_manifest
 
 MANIFEST = translator_manifest()
@@ -46,9 +47,9 @@ def test_values_out_of_range_are_refused(given: dict[str, Any], message: str) ->
 
 
 def test_what_means_nothing_here_is_refused() -> None:
-    refuse_others({"binary_data_output": True, "priority": 1, "timeout": 5}, MANIFEST)
+    refuse_others({"binary_data_output": True, "priority": 1, "timeout": 5}, MANIFEST, Asked.model_fields)
     with pytest.raises(InvalidParameter, match="got beams, wanted some of beam_width, "):
-        refuse_others({"beams": 5}, MANIFEST)
+        refuse_others({"beams": 5}, MANIFEST, Asked.model_fields)
 
 
 @pytest.mark.parametrize(

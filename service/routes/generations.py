@@ -1,0 +1,49 @@
+"""What only generations have over HTTP: seed, count and label, and the pictures themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from service.errors import NotAcceptable
+from service.inference.predictor import Prediction
+from service.inference.registry import LoadedModel
+from service.protocol.request import InferRequest
+from service.routes.reply import PNG, Reply
+from service.tasks.generate import Asked, columns, makes_pictures
+
+
+class Generations:
+    """See `TaskRoutes`."""
+
+    names: ClassVar[Collection[str]] = tuple(Asked.model_fields)
+
+    def asked(
+        self,
+        request: InferRequest,
+        model: LoadedModel,
+        query: Mapping[str, str],
+        max_rows: int,
+        *,
+        seen: bool,
+    ) -> InferRequest:
+        """The noise and the labels, as they were sent or drawn."""
+        manifest = model.manifest
+        if seen and not makes_pictures(manifest):
+            raise NotAcceptable(
+                f"{manifest.reference}: Accept: got image/png, but what this model generates is "
+                "no picture. Accept application/json."
+            )
+        given = {**request.parameters, **query}
+        inputs, rest = columns(given, request.inputs, manifest, max_rows)
+        return replace(request, inputs=inputs, parameters=rest)
+
+    def picture(self, prediction: Prediction, headers: dict[str, str]) -> Reply:
+        """The pictures side by side; one alone is as it is."""
+        from service.explain.render import png
+        from service.explain.sheet import contact_sheet
+        from service.tasks.generate import grey_levels
+
+        pictures = grey_levels(next(iter(prediction.outputs.values())))
+        return Reply(png(contact_sheet(pictures)), PNG, {**headers, "vary": "accept"})
