@@ -55,7 +55,8 @@ class Generator(nn.Module):
 
     def __init__(self, config: GanConfig) -> None:
         super().__init__()
-        self.classes = config.classes
+        self.register_buffer("classes", torch.arange(config.classes), persistent=False)
+        self.classes: Tensor
         first, *others = config.widths
         layers: list[nn.Module] = [
             nn.Linear(config.noise + config.classes, first * SMALLEST**2, bias=False),
@@ -77,8 +78,8 @@ class Generator(nn.Module):
 
     def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
         if label is not None:
-            told = nn.functional.one_hot(label, self.classes).to(noise.dtype)
-            noise = torch.cat([noise, told], dim=1)
+            told = label[:, None] == self.classes
+            noise = torch.cat([noise, told.to(noise.dtype)], dim=1)
         picture: Tensor = self.layers(noise)
         return (picture + 1) / 2
 
@@ -136,5 +137,6 @@ def _begin(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
     elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
         nn.init.normal_(layer.weight, 0.0, 0.02)
-        if getattr(layer, "bias", None) is not None:
-            nn.init.zeros_(layer.bias)
+        bias = getattr(layer, "bias", None)
+        if isinstance(bias, Tensor):
+            nn.init.zeros_(bias)

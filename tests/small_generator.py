@@ -32,7 +32,9 @@ def levels() -> NDArray[np.float32]:
     return np.array([[-4.0], [0.0], [4.0]], np.float32)
 
 
-def drawn(noise: NDArray[np.float32], label: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+def drawn(
+    noise: NDArray[np.float32], label: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
     """What the generators answer: sigmoid(noise @ weights + level of the label)."""
     logits = noise @ weights()
     if label is not None:

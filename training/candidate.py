@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from numpy.typing import NDArray
 from torch import nn
@@ -25,6 +25,9 @@ from service.manifest import (
     Tensor,
     TextMedia,
 )
+
+if TYPE_CHECKING:
+    from training.generation import Generation
 
 #: Rows by graph input; axis 0 counts them, and all of one block have the same extents.
 Rows = Mapping[str, NDArray[Any]]
@@ -72,7 +75,8 @@ class Candidate:
 
     Attributes:
         task: `classify`: the first output is probabilities (n, labels); `regress`: values (n, k);
-            `anomaly`: the score (n, 1), then `error` (see `detection_outputs`); `embed`: vectors.
+            `anomaly`: the score (n, 1), then `error` (see `detection_outputs`); `embed`: vectors;
+            `generate`: what was made of noise (n, ...).
         summary: what it is and what it is for: the first paragraph of its card.
         network: takes the graph's inputs in the order of `rows`, batch on axis 0; gives one
             tensor, or a tuple of them in the order of `outputs`.
@@ -82,7 +86,8 @@ class Candidate:
             mappings, one a length.
         truth: what is true of `rows`, those of all blocks in a row; at least one is known.
             classify: (n,) indices of labels, -1 where nobody knows; regress: (n, k), NaN there;
-            anomaly: (n,) 1 of anomalies, 0 of normal rows, -1 where nobody knows.
+            anomaly: (n,) 1 of anomalies, 0 of normal rows, -1 where nobody knows; generate: (n,)
+            zeros, nothing is true of noise.
         assets: role to file name and content. `example` shows the model at work; `background`
             holds statistics of the training data as JSON (`TableBackground.to_json`).
         free: names of the axes after axis 0 whose extent is free, by graph input: where two bear
@@ -103,6 +108,7 @@ class Candidate:
         shown: what a person reads of each row, in the order of `truth`; the text of a text.
         mistakes: rows that the evaluation page explains, the worst ones.
         anomaly_free: what the budget of a detector is calibrated on; `anomaly` alone has it.
+        generation: what is found of the answers to `rows`, by output; `generate` alone has it.
     """
 
     name: str
@@ -132,6 +138,7 @@ class Candidate:
     mistakes: int = 10
     interval: Interval | None = None
     anomaly_free: AnomalyFree | None = None
+    generation: Callable[[Mapping[str, NDArray[Any]]], Generation] | None = None
 
     def __post_init__(self) -> None:
         """Refuse, before a long export, what cannot be released.
@@ -148,6 +155,8 @@ class Candidate:
                 self._refuse(f"inputs have {[len(a) for a in block.values()]} rows, wanted as many")
         if (self.task == "anomaly") != (self.anomaly_free is not None):
             self._refuse("anomaly-free rows to calibrate on belong to the task 'anomaly' alone")
+        if (self.task == "generate") != (self.generation is not None):
+            self._refuse("what is found of generated rows belongs to the task 'generate' alone")
         if self.task == "anomaly" and self.precision != "fp32" and len({0, 1} & {*self.truth}) < 2:
             self._refuse("in fewer bits it is judged by its AUROC: wants normal rows and anomalies")
         if len(self.truth) != self.row_count:

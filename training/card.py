@@ -19,7 +19,7 @@ def card_of(manifest: Manifest, summary: str) -> str:
     classifies = manifest.task == "classify"
     metrics = [f"- {name}: {value:.6g}" for name, value in manifest.metrics.items()]
     data = [f"- {name}: {value}" for name, value in made.data.items()]
-    kind = "value" if manifest.task == "regress" else "probability"
+    kind = "value" if manifest.task in ("regress", "generate") else "probability"
     flips = f", {parity.label_flips} labels flipped" if classifies else ""
     if manifest.calibration is not None:
         flips = f", {parity.label_flips} verdicts flipped"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,6 +25,7 @@ from training.commands import (
     told_patience,
 )
 from training.options import CNN, Options, taking
+from training.picture_words import Augment, Color, name_of, word_of
 
 
 class Arch(StrEnum):
@@ -37,24 +36,6 @@ class Arch(StrEnum):
     inception = "inception"
     resnet18 = "resnet18"
     resnet34 = "resnet34"
-
-
-class Color(StrEnum):
-    """What a picture is decoded to."""
-
-    auto = "auto"
-    grey = "L"
-    rgb = "RGB"
-
-
-class Augment(StrEnum):
-    """How training pictures are varied."""
-
-    auto = "auto"
-    none = "none"
-    affine = "affine"
-    crop_flip = "crop-flip"
-    turns = "turns"
 
 
 class Pretrained(StrEnum):
@@ -200,22 +181,9 @@ def cnn(
         started = time.perf_counter()
         config = train_cnn.Config(
             arch=arch.value, data=data, name=name, precision=precision_of(fp16, int8),
-            size=size or None, color=_chosen(color), width=width,
-            augment=_chosen(augment), skip_broken=skip_broken,
+            size=size or None, color=word_of(color), width=width,
+            augment=word_of(augment), skip_broken=skip_broken,
             pretrained="" if pretrained is Pretrained.none else pretrained.value, tune=tune,
             rate_decay=rate_decay, downloads=str(settings.root / "datasets"), options=chosen,
         )  # fmt: skip
         report(train_cnn.main(config, store, out), time.perf_counter() - started)
-
-
-def _chosen(choice: StrEnum) -> Any:
-    """The word that was chosen; None for what suits."""
-    return None if choice.value == "auto" else choice.value
-
-
-def name_of(network: str, data: str) -> str:
-    """The name that such a model has where none is given: lenet-digits, resnet18-parts."""
-    kind, colon, _ = data.partition(":")
-    word = kind if colon and kind.startswith("deeppcb") else Path(data).resolve().name
-    slugs = [re.sub(r"[^a-z0-9]+", "-", one.lower()).strip("-") for one in (network, word)]
-    return f"{slugs[0].replace('lenet5', 'lenet')}-{slugs[1]}"[:63].strip("-")

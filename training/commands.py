@@ -162,10 +162,10 @@ def report(stored: StoredModel, seconds: float) -> None:
     _say(f"released {manifest.reference} in {seconds:.0f} s: {figures}")
     parity = manifest.parity
     kinds = {"translate": "texts written differently", "anomaly": "verdicts flipped"}
-    changed = kinds.get(manifest.task, "labels flipped")
+    changed = f", {parity.label_flips} {kinds.get(manifest.task, 'labels flipped')}"
     _say(
         f"exported graph against trained network, {parity.rows} rows: largest difference "
-        f"{parity.max_abs_difference:.1e}, {parity.label_flips} {changed}"
+        f"{parity.max_abs_difference:.1e}{'' if manifest.task == 'generate' else changed}"
     )
     _say(f"in {stored.folder}")
 
@@ -178,6 +178,7 @@ def _say(line: str) -> None:
 from training import (  # noqa: E402
     again_command,  # noqa: F401
     cnn_command,  # noqa: F401
+    gan_command,  # noqa: F401
     mlp_command,  # noqa: F401
     recurrent_command,  # noqa: F401
     seq2seq_command,  # noqa: F401

@@ -100,10 +100,10 @@ def fit(
         callbacks.append(Checkpoint(Path(options.checkpoint)))
     with one_thread(), quiet_lightning(), told(best, network, options) as of_rank_0:
         order = Batches(rows, size, options.seed, options.reshuffle, shares, lengths)
-        _trainer(options, accelerator, title, [*callbacks, *of_rank_0]).fit(
+        trainer_of(options, accelerator, title, [*callbacks, *of_rank_0]).fit(
             lesson,
-            _loader(train, order, lesson.waiting),
-            _loader(validation, Batches(len(validation[-1]), validated, shares=shares)),
+            loader_of(train, order, lesson.waiting),
+            loader_of(validation, Batches(len(validation[-1]), validated, shares=shares)),
             **load_checkpoint(options, lesson),
         )
     network.cpu()
@@ -117,7 +117,8 @@ def fit(
     return Fitted(tuple(best.epochs), best.best, seconds, waiting)
 
 
-def _trainer(options: Options, accelerator: str, title: str, callbacks: list[Any]) -> Any:
+def trainer_of(options: Options, accelerator: str, title: str, callbacks: list[Any]) -> Any:
+    """Lightning's loop, without its own advice, bars and files."""
     return lightning.Trainer(
         max_epochs=options.epochs,
         accelerator=accelerator,
@@ -162,8 +163,7 @@ class Lesson(lightning.LightningModule):
         self.waiting = Waiting()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        # What is random in an update hangs on its number alone, so that one can begin anywhere.
-        torch.manual_seed(_mixed(self.options.seed, self.global_step, self.global_rank))
+        torch.manual_seed(seed_of_update(self.options.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: list[Tensor], _index: int) -> Tensor:
         *inputs, wanted = batch
@@ -218,13 +218,15 @@ def accelerator_of(options: Options) -> str:
     return "gpu" if gpu else "cpu"
 
 
-def _mixed(seed: int, step: int, rank: int) -> int:
+def seed_of_update(seed: int, step: int, rank: int) -> int:
+    """What is random in an update hangs on its number alone, so that one can begin anywhere."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
 
 
-def _loader(
+def loader_of(
     tensors: tuple[Tensor, ...], batches: Batches, waiting: Waiting | None = None
 ) -> DataLoader[Any]:
+    """Rows of tensors, batch by batch."""
     # A batch is one indexing of the tensors: collating row by row took longer than the network.
     return Clocked(waiting or Waiting(), TensorDataset(*tensors), batches)
 

@@ -187,6 +187,8 @@ class Options:
 CNN = Options(
     epochs=40, batch_size=64, optimizer="adamw", learning_rate=3e-3, l2=0.01, schedule="one-cycle"
 )
+#: The same of `glassline train gan`.
+GAN = Options(epochs=120, batch_size=32, learning_rate=2e-4)
 #: The same of `glassline train mlp`.
 MLP = Options(epochs=200, patience=30)
 #: The same of `glassline train seq2seq`.

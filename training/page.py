@@ -20,6 +20,7 @@ from training.detection import Detection, detection
 from training.detection_pictures import draw_detection
 from training.evaluation import Classification, Regression, classification, regression
 from training.evaluation_pictures import draw_classification, draw_regression
+from training.generation import Generation, draw_generation
 from training.mistakes import Mistake, worst
 from training.page_tiles import share_range, tiles
 from training.scoring import Answered
@@ -27,7 +28,7 @@ from training.scoring import Answered
 #: File names of the assets, by role.
 FILES = {"page": "evaluation.html", "evaluation": "evaluation.png"}
 #: Kinds of answer that have a page.
-PAGED = frozenset({"classify", "regress", "anomaly"})
+PAGED = frozenset({"classify", "regress", "anomaly", "generate"})
 #: Classes in the table; of more, those with most rows.
 CLASSES = 100
 _TEMPLATES = jinja2.Environment(
@@ -57,13 +58,16 @@ def evaluation_page(
     told = candidate.task in PAGED and candidate.outputs[0].name in answers.answers
     if not told or not len(answers.truth):
         return {}
-    found: Classification | Regression | Detection
+    found: Classification | Regression | Detection | Generation
     if candidate.task == "classify":
         found = classification(candidate, answers, temperature)
         picture = draw_classification(found, candidate.labels)
     elif model.manifest.calibration is not None:
         found = detection(answers.answers, answers.truth, model.manifest.calibration)
         picture = draw_detection(found)
+    elif candidate.generation is not None:
+        found = candidate.generation(answers.answers)
+        picture = draw_generation(found)
     else:
         found = regression(candidate, answers)
         picture = draw_regression(found)
@@ -73,21 +77,23 @@ def evaluation_page(
         classified=found if isinstance(found, Classification) else None,
         regressed=found if isinstance(found, Regression) else None,
         detected=found if isinstance(found, Detection) else None,
+        generated=found if isinstance(found, Generation) else None,
         classes=_classes(found),
         tiles=tiles(model.manifest, found),
         picture=_data_uri(picture),
-        mistakes=[_shown(one) for one in worst(candidate, model, answers)],
+        mistakes=[] if isinstance(found, Generation) else
+                 [_shown(one) for one in worst(candidate, model, answers)],
         data=_rows(model.manifest.provenance.data),
         made=_made(model.manifest),
         measured=_measured(model.manifest),
         number=number,
         colours={"for": FOR_CSS, "against": AGAINST_CSS},
-    )
+    )  # fmt: skip
     content = {"page": page.encode(), "evaluation": picture}
     return {role: (file, content[role]) for role, file in FILES.items()}
 
 
-def _classes(found: Classification | Regression | Detection) -> list[dict[str, Any]]:
+def _classes(found: Classification | Regression | Detection | Generation) -> list[dict[str, Any]]:
     if not isinstance(found, Classification):
         return []
     most = sorted(found.classes, key=lambda one: -one.rows)[:CLASSES]

@@ -6,23 +6,28 @@ from service.explain.legend import number
 from service.manifest import Manifest
 from training.detection import Detection
 from training.evaluation import Classification, Regression
+from training.generation import Generation
 from training.intervals import Interval
 
 #: Name, figure, and what stands below it.
 Tile = tuple[str, str, str]
 
 
-def tiles(manifest: Manifest, found: Classification | Regression | Detection) -> list[Tile]:
+def tiles(
+    manifest: Manifest, found: Classification | Regression | Detection | Generation
+) -> list[Tile]:
     """The tiles of a page."""
     rows = ("test rows", f"{found.rows}", "that it has never seen")
     if isinstance(found, Classification):
         shown = _classification(found, rows)
+    elif isinstance(found, Generation):
+        shown = _generation(found)
     elif isinstance(found, Detection):
         shown = [*_detection(found), rows]
     else:
         shown = [*_regression(found), rows]
     flips = ""
-    if not isinstance(found, Regression):
+    if not isinstance(found, Regression | Generation):
         kind = "verdicts" if isinstance(found, Detection) else "labels"
         flips = f"; {manifest.parity.label_flips} {kind} flipped"
     apart = f"{manifest.parity.max_abs_difference:.1e}"
@@ -62,6 +67,16 @@ def _detection(found: Detection) -> list[Tile]:
         below = f"95 %: {share_range(found.miss_interval)}"
         shown.append(("anomalies missed", _percent(found.misses), below))
     return shown
+
+
+def _generation(found: Generation) -> list[Tile]:
+    like = found.likeness
+    return [
+        ("Fréchet distance", number(like.generated), f"in the feature space of {found.space}"),
+        ("that of real halves", number(like.real), f"{like.rows} pictures on each side"),
+        ("ratio", f"{like.ratio:.2f}", "1 = as real as real ones"),
+        ("novelty", f"{found.novelty:.2f}", "1 = as new as real ones, near 0 = copies"),
+    ]
 
 
 def _percent(share: float) -> str:

@@ -46,7 +46,8 @@ def evaluate(model: StoredModel, candidate: Candidate) -> dict[str, float]:
         values, over all of their columns, and `r2`, the mean over the columns of the share of
         the variance that is explained; anomaly: of the normal rows the share that is called
         anomalies, `false_alarm_rate`, of the anomalies the share that is not, `miss_rate`, and
-        where there are both `auroc`. Then what `candidate.figures` adds.
+        where there are both `auroc`; generate: see `Generation.figures`. Then what
+        `candidate.figures` adds.
     """
     return answered(model, candidate).metrics
 
@@ -70,6 +71,8 @@ def _score(
         figures = {rate[0]: float((answers["label"] == named).mean())}
     elif candidate.task == "anomaly":
         figures = detection_figures(answers, wanted)
+    elif candidate.generation is not None:
+        figures = candidate.generation(answers).figures
     else:
         figures = _errors(answers[candidate.outputs[0].name], wanted)
     figures[rate[1]] = float(len(wanted))

@@ -296,7 +296,7 @@ def _decided(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> list[st
 
 def _first_value(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> float | None:
     """What records are found by: a regression's value, the score of a translation; else None."""
-    if manifest.task == "classify":
+    if manifest.task in ("classify", "generate"):  # a pixel is found by nobody
         return None
     name = "score" if manifest.task == "translate" else manifest.outputs[0].name
     value = float(outputs[name].flat[0])

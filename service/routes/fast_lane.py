@@ -25,8 +25,8 @@ from service.routes.gate import Gate
 from service.routes.headers import request_id, trace_id
 from service.routes.paths import HotRoute, hot_route
 from service.routes.reply import Reply
-from service.routes.task_routes import routes_of
 from service.routes.status import error_body, refused
+from service.routes.task_routes import routes_of
 from service.serving import Serving
 
 #: Takes the answer and the request id, now or once its record is durable; on the event loop.

@@ -76,7 +76,8 @@ def grey_levels(pictures: NDArray[Any]) -> NDArray[np.uint8]:
     """Pictures as 0 to 255: as they are in UINT8, else [0, 1] rounded."""
     if pictures.dtype == np.uint8:
         return pictures
-    return np.rint(np.clip(pictures, 0.0, 1.0) * 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(np.clip(pictures, 0.0, 1.0) * 255).astype(np.uint8)
+    return levels
 
 
 def columns(

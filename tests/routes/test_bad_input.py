@@ -214,8 +214,9 @@ def test_routes_and_methods_that_do_not_exist(client: httpx.Client) -> None:
     refused(client.post("/v2/models/lenet-digits/predict"), 404)
 
 
-def test_a_translations_parameters_are_refused_where_nothing_is_translated(
-    client: httpx.Client, digit_png: bytes
+@pytest.mark.parametrize(("name", "task"), [("beam_width", "translate"), ("count", "generate")])
+def test_parameters_of_another_task_are_refused(
+    client: httpx.Client, digit_png: bytes, name: str, task: str
 ) -> None:
-    answer = client.post(INFER, content=digit_png, headers=PNG, params={"beam_width": "5"})
-    refused(answer, 400, "beam_width", "not translate")
+    answer = client.post(INFER, content=digit_png, headers=PNG, params={name: "5"})
+    refused(answer, 400, name, f"not {task}")

@@ -44,8 +44,7 @@ def tensor(name: str, values: np.ndarray[Any, Any]) -> dict[str, Any]:
 def arrays(answer: httpx.Response) -> dict[str, np.ndarray[Any, Any]]:
     assert answer.status_code == 200, answer.text
     return {
-        one["name"]: np.array(one["data"]).reshape(one["shape"])
-        for one in answer.json()["outputs"]
+        one["name"]: np.array(one["data"]).reshape(one["shape"]) for one in answer.json()["outputs"]
     }
 
 

@@ -47,7 +47,9 @@ def test_values_out_of_range_are_refused(given: dict[str, Any], message: str) ->
 
 
 def test_what_means_nothing_here_is_refused() -> None:
-    refuse_others({"binary_data_output": True, "priority": 1, "timeout": 5}, MANIFEST, Asked.model_fields)
+    refuse_others(
+        {"binary_data_output": True, "priority": 1, "timeout": 5}, MANIFEST, Asked.model_fields
+    )
     with pytest.raises(InvalidParameter, match="got beams, wanted some of beam_width, "):
         refuse_others({"beams": 5}, MANIFEST, Asked.model_fields)
 
