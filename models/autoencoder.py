@@ -95,7 +95,7 @@ class Autoencoder(nn.Module):
 class Generator(nn.Module):
     """A variational autoencoder's decoder as a generator: noise (n, latent) to pictures.
 
-    Output (n, C, H, W) FP32, grey levels 0 to 255.
+    Output (n, C, H, W) FP32 in [0, 1], 0 = black.
     """
 
     def __init__(self, network: Autoencoder) -> None:
@@ -103,7 +103,7 @@ class Generator(nn.Module):
         self.network = network
 
     def forward(self, noise: Tensor) -> Tensor:
-        return self.network.decode(noise) * 255
+        return self.network.decode(noise).clamp(0.0, 1.0)
 
 
 def of_pictures(config: AutoencoderConfig) -> Autoencoder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -17,6 +17,35 @@ from training.options import WrongOption
 
 #: Pictures that go through the graph together.
 TOGETHER = 64
+#: Places of a side that `MeanSpace` looks at.
+CELLS = 8
+
+
+class Space(Protocol):
+    """Where pictures are points, the nearer the more alike they are."""
+
+    @property
+    def reference(self) -> str:
+        """What people call it."""
+
+    def of(self, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Points (n, d) of pictures (n, C, H, W), 0 to 255."""
+
+
+class MeanSpace:
+    """Where there is no classifier: means of CELLS x CELLS places of a picture, in [0, 1]."""
+
+    reference = f"means of {CELLS} x {CELLS} places"
+
+    def of(self, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """See `Space`; channels stay apart."""
+        rows, columns = (np.array_split(np.arange(one), CELLS) for one in pictures.shape[2:])
+        means = [
+            pictures[:, :, down[0] : down[-1] + 1, across[0] : across[-1] + 1].mean(axis=(2, 3))
+            for down in rows
+            for across in columns
+        ]
+        return np.concatenate(means, axis=1) / 255
 
 
 class FeatureSpace:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from service.explain.sheet import contact_sheet
 from training.evaluation_pictures import blank, png
-from training.feature_space import FeatureSpace
+from training.feature_space import Space
 from training.frechet import Likeness, likeness
 
 #: Pictures that are shown, and pairs of a picture and the nearest that training has seen.
@@ -35,7 +35,8 @@ class Generation:
         pictures: some that were generated, (k, C, H, W), 0 to 255.
         pairs: (k, 2, C, H, W): those that are nearest to one that training has seen, and that one.
         rows: pictures that were generated.
-        space: name and version of the classifier in whose feature space they are compared.
+        space: name and version of the classifier in whose feature space they are compared, or
+            what stands in its place.
     """
 
     likeness: Likeness
@@ -66,9 +67,7 @@ class Beside:
         test: that it has not.
     """
 
-    def __init__(
-        self, space: FeatureSpace, train: NDArray[np.uint8], test: NDArray[np.uint8]
-    ) -> None:
+    def __init__(self, space: Space, train: NDArray[np.uint8], test: NDArray[np.uint8]) -> None:
         self.space = space
         self.train = train
         self.known, self.seen = space.of(train), space.of(test)

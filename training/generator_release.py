@@ -16,7 +16,7 @@ from service.manifest import Provenance, Tensor
 from service.store import ModelStore, StoredModel
 from service.tasks.generate import FURTHEST, LABEL, NOISE, drawn_noise, grey_levels
 from training.candidate import Candidate, some_rows
-from training.feature_space import FeatureSpace
+from training.feature_space import Space
 from training.generation import SHOWN, Beside, Generation
 from training.parity import network_answers
 from training.release import release
@@ -51,7 +51,7 @@ class Origin:
 
 
 def release_generator(
-    network: nn.Module, origin: Origin, space: FeatureSpace, store: ModelStore
+    network: nn.Module, origin: Origin, space: Space, store: ModelStore
 ) -> StoredModel:
     """Release a generator as the next version of its name.
 

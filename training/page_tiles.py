@@ -72,7 +72,7 @@ def _detection(found: Detection) -> list[Tile]:
 def _generation(found: Generation) -> list[Tile]:
     like = found.likeness
     return [
-        ("Fréchet distance", number(like.generated), f"in the feature space of {found.space}"),
+        ("Fréchet distance", number(like.generated), f"features: {found.space}"),
         ("that of real halves", number(like.real), f"{like.rows} pictures on each side"),
         ("ratio", f"{like.ratio:.2f}", "1 = as real as real ones"),
         ("novelty", f"{found.novelty:.2f}", "1 = as new as real ones, near 0 = copies"),

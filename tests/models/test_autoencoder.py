@@ -90,12 +90,12 @@ def test_a_variational_code_is_drawn_in_training_alone() -> None:
     assert network.updates == 2
 
 
-def test_a_generator_draws_grey_levels_from_noise() -> None:
+def test_a_generator_draws_pictures_from_noise() -> None:
     network = detector("conv", "variational", False).network.eval()
     assert isinstance(network, autoencoder.Autoencoder)
     drawn = autoencoder.Generator(network)(torch.randn(3, 4))
     assert drawn.shape == (3, 1, 16, 16)
-    assert ((drawn >= 0) & (drawn <= 255)).all()
+    assert ((drawn >= 0) & (drawn <= 1)).all()
 
 
 def test_a_board_of_any_size_comes_back_as_large_as_it_was() -> None:

@@ -10,17 +10,22 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
+from models.autoencoder import AutoencoderConfig, of_pictures
+from service.inference.session import Session
 from service.store import ModelStore
+from service.tasks.generate import drawn_noise
 from tests.running_server import REPOSITORY, Server, start_server
 from tests.training.pictures_on_disk import bars
 from training import train_gan
 from training.again import train_again
 from training.commands import app
-from training.feature_space import found_in, space_of
+from training.decoder_release import release_decoder
+from training.feature_space import MeanSpace, found_in, space_of
 from training.options import GAN, WrongOption
 from training.train_gan import Config
 
@@ -185,3 +190,36 @@ def test_help_teaches_and_the_readme_knows_every_flag() -> None:
         assert f"`{flag}`" in readme
     for flag in ("--optimizer", "--dropout", "--schedule"):
         assert flag not in shown
+
+
+def test_the_decoder_of_a_variational_autoencoder_is_a_generator_of_its_own(
+    tmp_path: Path, home: Path
+) -> None:
+    data = train_gan.load(Config(data=str(home / "bars"), size=16), Console(file=io.StringIO()))
+    torch.manual_seed(0)
+    shape = AutoencoderConfig((3, 16, 16), coding="variational", latent=4, units=4)
+    provenance = ModelStore(home).get("gan-bars").manifest.provenance
+    stored = release_decoder(
+        of_pictures(shape).eval(), "vae-bars", "bars", data.media, data.train.images,
+        data.test.images, b"curve", provenance, ModelStore(tmp_path),
+    )  # fmt: skip
+    manifest = stored.manifest
+    assert (manifest.name, manifest.task) == ("vae-bars-decoder", "generate")
+    assert manifest.inputs[0].shape == (-1, 4)
+    assert manifest.parity.max_abs_difference <= 1e-5
+    page = (stored.folder / "evaluation.html").read_text()
+    assert "means of 8 x 8 places, for want of a classifier" in page
+    noise = drawn_noise(3, 2, 4)
+    image = Session(stored).run({"noise": noise})["image"]
+    assert image.shape == (2, 3, 16, 16)
+    assert 0 <= image.min() <= image.max() <= 1
+
+
+def test_where_there_is_no_classifier_places_are_compared() -> None:
+    pictures = np.zeros((2, 1, 16, 16), np.uint8)
+    pictures[1, 0, :2, 2:4] = 255
+    points = MeanSpace().of(pictures)
+    assert points.shape == (2, 64)
+    assert points[0].tolist() == [0] * 64
+    assert np.flatnonzero(points[1]).tolist() == [1]
+    assert points[1, 1] == 1
