@@ -124,7 +124,8 @@ class Glassline:
         self._serving.start_following()
 
     @bentoml.on_shutdown
-    def close(self) -> None:
+    async def close(self) -> None:
         """Answer no more, then write what waits."""
         application.close()
+        await self._serving.streams.close()
         self._serving.close()

@@ -63,6 +63,10 @@ class EvidenceError(InvalidRequest):
     """A proof, a signature or a signed document does not parse, or does not hold."""
 
 
+class StreamRefused(InvalidRequest):
+    """Rows of a stream, or its model, cannot be what they are said to be."""
+
+
 class NotFound(GlasslineError):
     """Nothing has this name or id."""
 
@@ -73,6 +77,14 @@ class UnknownModel(NotFound):
 
 class UnknownRecord(NotFound):
     """No record or explanation has this id."""
+
+
+class UnknownStream(NotFound):
+    """No rows of this stream have come yet, or it was forgotten."""
+
+
+class UnknownAlarm(NotFound):
+    """No alarm has this id."""
 
 
 class Unauthenticated(GlasslineError):
@@ -113,6 +125,10 @@ class CorruptModel(Unavailable):
 
 class CorruptLog(Unavailable):
     """The stored log is not what it must be: a node of its tree is missing or damaged."""
+
+
+class CorruptStream(Conflict):
+    """The saved state of a stream is damaged, or belongs to another model."""
 
 
 class KeyRefused(GlasslineError):

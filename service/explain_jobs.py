@@ -132,9 +132,7 @@ class JobStore:
         """
         job_id, now = str(uuid_utils.uuid7()), time.time()
         with self._transaction() as connection:
-            waiting = connection.execute(
-                select(func.count()).select_from(_jobs).where(_jobs.c.state.in_(WAITING))
-            ).scalar_one()
+            waiting = _waiting(connection)
             if waiting >= self._limit:
                 raise Overloaded(
                     f"explanation jobs: {waiting} wait and {self._limit} may. Try again later, or "
@@ -155,6 +153,11 @@ class JobStore:
                 )
             )
         return self.get(job_id)
+
+    def waiting(self) -> int:
+        """Jobs that wait or run."""
+        with self._transaction() as connection:
+            return _waiting(connection)
 
     def get(self, job_id: str) -> Job:
         """The job of this id.
@@ -265,6 +268,11 @@ class JobStore:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _waiting(connection: Connection) -> int:
+    query = select(func.count()).select_from(_jobs).where(_jobs.c.state.in_(WAITING))
+    return int(connection.execute(query).scalar_one())
 
 
 def _job(connection: Connection, job_id: str) -> Job:

@@ -1,18 +1,13 @@
 """Every Prometheus metric of Glassline, and their exposition over all processes.
 
-With PROMETHEUS_MULTIPROC_DIR set (BentoML's supervisor sets it), each process keeps its
-values in files there and `exposition` sums them up; without it there is one process.
-prometheus_client settles which of the two when it is first imported, and so do we: a
-variable that is set later changes nothing.
+Where several processes keep their values in files (see `metrics_setup`), `exposition` sums them up.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -22,12 +17,13 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
-    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.values import MultiProcessValue
 
-from service import metrics_files, tally, tracing
+from service import metrics_files, stream_metrics, tally, tracing
+from service.metrics_setup import DIRECTORY as _DIRECTORY
+from service.metrics_setup import EXPLAIN_BUCKETS, PREDICT_BUCKETS
+from service.metrics_setup import MODEL as _MODEL
 from service.tally import moment, observer
 
 if TYPE_CHECKING:
@@ -37,25 +33,6 @@ if TYPE_CHECKING:
 
 #: The text format that every scraper reads; our names need nothing that is newer.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-#: Where the processes keep their values; None when there is one process.
-_DIRECTORY = (
-    Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) if values.ValueClass._multiprocess else None
-)
-if _DIRECTORY:
-    _DIRECTORY.mkdir(parents=True, exist_ok=True)  # the first metric opens a file there
-    # The client asks the kernel for the process id at every increment, eleven times a request,
-    # and where system calls are dear that costs more than a small model. It changes by fork alone.
-    _process = [os.getpid()]
-    os.register_at_fork(after_in_child=lambda: _process.__setitem__(0, os.getpid()))
-    values.ValueClass = MultiProcessValue(  # type: ignore[no-untyped-call]
-        process_identifier=lambda: _process[0]
-    )
-
-PREDICT_BUCKETS = (
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-)  # fmt: skip
-EXPLAIN_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-_MODEL = ("model", "version")
 
 REQUEST_DURATION = Histogram(
     "http_server_request_duration_seconds",
@@ -163,7 +140,7 @@ _ALL = (
     REQUEST_DURATION, PREPROCESS, QUEUE, PREDICT, POSTPROCESS, EXPLAIN, BATCH_ROWS,
     LAST_INFERENCE, REQUESTS_WAITING, REQUESTS_REFUSED, EXPLANATION_SAMPLES,
     EXPLANATION_R2, EXPLANATIONS, EXPLANATIONS_WAITING, MODEL_LOAD, MODEL_PROVIDER,
-    DEVICE_FALLBACKS, AUDIT_APPEND, AUDIT_GROUP, AUDIT_MISSED,
+    DEVICE_FALLBACKS, AUDIT_APPEND, AUDIT_GROUP, AUDIT_MISSED, *stream_metrics.ALL,
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service import tracing
 from service.access import Keyring
@@ -21,6 +21,7 @@ from service.inference.registry import LoadedModel, Registry
 from service.inference.repository import Repository
 from service.settings import Settings
 from service.store import ModelStore
+from service.streaming.service import StreamService
 
 #: How soon a process notices what another one loaded or unloaded.
 FOLLOW_SECONDS = 0.5
@@ -42,6 +43,7 @@ class Serving:
     keyring: Keyring
     jobs: JobStore
     crew: Crew
+    streams: StreamService = field(init=False)
     #: Whether the server is about to stop: connections are closed after their answer.
     draining: bool = False
     #: of what the repository agreed on when it was last read; see `Repository.stamp`
@@ -59,10 +61,16 @@ class Serving:
             return model
         return await asyncio.to_thread(self.registry.get, name, version)
 
+    def __post_init__(self) -> None:
+        self.streams = StreamService(
+            self.settings, self.model, self.recorder, self.writer, self.records, self.jobs
+        )
+
     def start_following(self) -> None:
         """Follow what other processes load, unload and alias; needs a running event loop."""
         self._following = asyncio.get_running_loop().create_task(self._follow())
         self.writer.attend()
+        self.streams.start()
 
     async def _follow(self) -> None:
         while True:

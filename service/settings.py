@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -34,6 +34,15 @@ def _share(value: Any) -> Any:
 
 #: From 0 to 1; `all` and `none` are said for 1 and 0.
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+
+
+class Deadline(BaseModel):
+    """A model's latency budget, and what is answered when it is over."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ms: float = Field(gt=0, le=600_000)
+    fail_safe: Literal["anomaly", "normal"] = "anomaly"
 
 
 class Settings(BaseSettings):
@@ -103,6 +112,15 @@ class Settings(BaseSettings):
     )
     record_failure: Literal["closed", "open"] = Field(
         "closed", description="Answer a prediction whose record cannot be written? closed = no."
+    )
+    deadlines: dict[str, Deadline] = Field(
+        {}, description="Latency budgets of models, as JSON, and their fail-safe verdicts."
+    )
+    stream_future_s: float = Field(
+        60.0, ge=0, description="Seconds that a live row may be ahead of this server's clock."
+    )
+    stream_age_s: float = Field(
+        86_400.0, gt=0, description="Seconds that a live row may be old; older ones are history."
     )
     payload_days: int = Field(
         0, ge=0, description="Days after which recorded inputs are erased; 0 = they are kept."

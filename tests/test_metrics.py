@@ -50,6 +50,15 @@ metrics.REQUESTS_REFUSED.labels("Overloaded").inc()
 metrics.AUDIT_APPEND.labels("prediction").observe(0.003)
 metrics.AUDIT_GROUP.observe(12)
 metrics.AUDIT_MISSED.labels("m", "1").inc()
+from service import stream_metrics
+stream_metrics.ROWS.labels("m", "1", "accepted").inc()
+stream_metrics.STREAMS.set(2)
+stream_metrics.TURN.observe(0.003)
+stream_metrics.EVENTS.labels("m", "1", "raised").inc()
+stream_metrics.ACTIVE.labels("m", "1").inc()
+stream_metrics.FLOODS.inc()
+stream_metrics.DEADLINES.labels("m", "1").inc()
+stream_metrics.UNEXPLAINED.labels("flood or shelved").inc()
 """
 
 

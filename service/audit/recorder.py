@@ -115,6 +115,7 @@ class Recorder:
         inputs: Mapping[str, NDArray[Any]],
         outputs: Mapping[str, NDArray[Any]],
         context: RequestContext,
+        record_id: str | None = None,
     ) -> tuple[str, asyncio.Future[None]]:
         """Record a prediction; returns its id, and a future that is done once it is durable.
 
@@ -124,7 +125,7 @@ class Recorder:
             Unavailable: the writer is closed.
             Overloaded: too many records wait.
         """
-        record_id = new_id()
+        record_id = record_id or new_id()
         labels = _decided(model.manifest, outputs)
         confidence = [float(value) for value in outputs.get("confidence", ())]
         decision = {"labels": labels, "confidence": confidence, "threshold": None}

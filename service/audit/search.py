@@ -34,7 +34,8 @@ COLUMNS: Final = (
     "request_id", "parent_id", "review", "sha256",
 )  # fmt: skip
 KINDS: Final = (
-    "prediction", "explanation", "shared-explanation", "alarm", "model-load", "failure", *REVIEWS,
+    "prediction", "explanation", "shared-explanation", "alarm", "alarm-act", "stream",
+    "model-load", "failure", *REVIEWS,
     "replay", "erasure", "read", "key",
 )  # fmt: skip
 

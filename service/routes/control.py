@@ -21,16 +21,19 @@ from service import __version__, metrics
 from service.errors import GlasslineError, Unavailable
 from service.inference.statistics import model_statistics
 from service.protocol.metadata import model_metadata, server_metadata
-from service.routes import audit, evidence, log, model_pages, openapi
+from service.routes import alarms, audit, evidence, log, model_pages, openapi, streams
 from service.routes.audit import RecordPath
 from service.routes.jobs import shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred
+from service.routes.paths import hot_route
 from service.routes.status import error_body, error_headers, status_of
 from service.serving import Serving
 
 router = APIRouter()
 #: Routes of other modules.
-_OTHERS = (audit.router, evidence.router, log.router, model_pages.router)
+_OTHERS = (
+    alarms.router, audit.router, evidence.router, log.router, model_pages.router, streams.router,
+)  # fmt: skip
 ModelPath = Annotated[str, Path(alias="model", description="Model name.", max_length=63)]
 VersionPath = Annotated[str, Path(alias="version", description="Model version.", max_length=9)]
 JobPath = Annotated[str, Path(alias="id", description="Job id.", max_length=64)]
@@ -285,4 +288,5 @@ def _methods(request: Request) -> set[str]:
         for route in one.routes
         if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)
     )
-    return {method for route in matching for method in route.methods or ()}
+    allowed = {method for route in matching for method in route.methods or ()}
+    return allowed | ({"POST"} if hot_route(request.url.path) else set())

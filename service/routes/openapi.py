@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.explain.parameters import ExplainParameters
+from service.routes.openapi_streams import stream_paths
 from service.tasks.generate import Asked as Generation
 from service.tasks.translate import Asked as Translation
 
@@ -287,6 +288,8 @@ def document(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, summary=app.summary, routes=app.routes
         )
         limit = app.state.serving.settings.explain_max_samples
-        schema["paths"] = {**schema["paths"], **hot_paths(limit)}
+        paths = schema["paths"]
+        for path, item in {**hot_paths(limit), **stream_paths(ERROR_RESPONSES)}.items():
+            paths[path] = {**paths.get(path, {}), **item}
         app.openapi_schema = schema
     return app.openapi_schema

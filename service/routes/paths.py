@@ -16,7 +16,7 @@ class HotRoute:
     """A route that `data_plane.py` or `kserve_v1.py` answers.
 
     `template` is the path without its values, as metrics name it; `subject` is the model's
-    name, or the record's id.
+    name, or the record's id; `stream` that of a stream.
     """
 
     template: str
@@ -24,6 +24,12 @@ class HotRoute:
     version: str | None
     action: str
     scope: Scope
+    stream: str | None = None
+
+    @property
+    def only_post(self) -> bool:
+        """Whether nothing but a POST may be sent there."""
+        return self.action != "streams"
 
 
 def hot_route(path: str) -> HotRoute | None:
@@ -36,6 +42,17 @@ def hot_route(path: str) -> HotRoute | None:
             scope = Scope.PREDICT if action == "infer" else Scope.EXPLAIN
             template = f"/v2/models/{{model}}/versions/{{version}}/{action}"
             return HotRoute(template, model, version, action, scope)
+        case ["", "v2", "models", model, "streams", *stream] if len(stream) <= 1:
+            template = "/v2/models/{model}/streams" + ("/{stream}" if stream else "")
+            name = stream[0] if stream else None
+            return HotRoute(template, model, None, "streams", Scope.PREDICT, name)
+        case ["", "v2", "models", model, "versions", version, "streams", *stream] if (
+            len(stream) <= 1
+        ):
+            template = "/v2/models/{model}/versions/{version}/streams"
+            template += "/{stream}" if stream else ""
+            name = stream[0] if stream else None
+            return HotRoute(template, model, version, "streams", Scope.PREDICT, name)
         case ["", "v1", "models", tail] if tail.endswith((":predict", ":explain")):
             model, _, verb = tail.rpartition(":")
             scope = Scope.PREDICT if verb == "predict" else Scope.EXPLAIN
@@ -55,6 +72,12 @@ def scope_of(path: str, method: str = "GET") -> Scope | None:
     if path.startswith(("/v2/explanations", "/v2/jobs")):
         return Scope.EXPLAIN
     if path.startswith("/v2/repository/models/"):
+        return Scope.ADMIN
+    if path.startswith("/v2/alarms") and method == "POST":
+        return Scope.REVIEW
+    if "/streams/" in path and method in ("PUT", "DELETE"):
+        return Scope.ADMIN
+    if "/streams/" in path and path.endswith("/state"):
         return Scope.ADMIN
     return Scope.PREDICT
 

@@ -16,6 +16,7 @@ from service.routes.headers import trace_id
 from service.routes.kserve_v1 import KServeV1
 from service.routes.paths import HotRoute, hot_route, scope_of
 from service.routes.status import refused
+from service.routes.streams import StreamPlane
 from service.serving import Serving
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Site:
         self.lane = FastLane(serving, self.gate)
         self._plane = DataPlane(serving)
         self._v1 = KServeV1(serving, self._plane)
+        self._streams = StreamPlane(serving)
         self._control = control_app(serving)
         self._handlers = {
             "infer": self._plane.infer,
@@ -54,14 +56,17 @@ class Site:
         self.gate.in_flight += 1
         try:
             self.gate.check_limits(len(exchange.scope["headers"]), exchange.path)
-            if route and exchange.method != "POST":
+            if route and exchange.method != "POST" and route.only_post:
                 message = f"{exchange.method} is not allowed here; send a POST. See GET /docs."
                 await exchange.send_error(405, message, {"allow": "POST"})
                 return label
-            if route is None:
+            if route is None or exchange.method != "POST":
                 return (await self._controlled(exchange), None)
             caller = self._caller(exchange, route.scope)
-            if route.action == "explain-record":
+            if route.action == "streams":
+                about = (route.subject, route.version, route.stream)
+                await self._streams.rows(exchange, *about)
+            elif route.action == "explain-record":
                 await self._plane.explain_record(exchange, route.subject, caller)
             else:
                 label = await self._hot(exchange, route, caller)

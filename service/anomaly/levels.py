@@ -1,0 +1,124 @@
+"""The level that a stream's scores are held against: warm-up, then an adaptive budget.
+
+Rows of a run that may become an alarm are held back: they change nothing while it is open. If it
+becomes an alarm they are forgotten with it, for a fault must not become normal; if not, they were
+false and count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.anomaly.adaptive import AdaptiveConformal, Judgement
+from service.anomaly.conformal import fewest_rows
+from service.anomaly.stream_config import StreamConfig
+from service.calibration import Adaptive
+
+
+@dataclass(slots=True)
+class Levels:
+    """Calibration of one stream.
+
+    Attributes:
+        wanted: rows of warm-up; -1 = not known yet, for the period is not.
+        warm: scores of the warm-up so far.
+        judge: of the scores after it.
+        held: scores of the run that may become an alarm.
+        average: moving average of the scores.
+    """
+
+    wanted: int = -1
+    warm: list[float] = field(default_factory=list)
+    judge: AdaptiveConformal | None = None
+    held: list[float] = field(default_factory=list)
+    average: float | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the warm-up is over."""
+        return self.judge is not None
+
+    def smoothed(self, score: float, weight: float) -> float:
+        """The moving average with this score in it."""
+        before = self.average
+        self.average = score if before is None else before + weight * (score - before)
+        return self.average
+
+    def interrupt(self) -> None:
+        """Rows are missing: the average begins anew, and the open run ends."""
+        self.average = None
+        self.release()
+
+    def begin(
+        self,
+        config: StreamConfig,
+        period_s: float,
+        reference: NDArray[np.float64],
+        adaptive: Adaptive,
+    ) -> bool:
+        """Calibrate, once there are scores enough; whether there are.
+
+        Args:
+            config: of the stream.
+            period_s: seconds between rows.
+            reference: (n,) ascending, the model's own; may be empty.
+            adaptive: the model's settings of the adaptation.
+        """
+        if self.judge is not None:
+            return True
+        rate = config.row_rate(period_s)
+        given = np.empty(0) if config.own_reference else reference
+        if self.wanted < 0:
+            self.wanted = max(config.warm_up_rows, fewest_rows(rate) - len(given))
+        if len(self.warm) < self.wanted:
+            return False
+        scores = np.sort(np.concatenate([given, self.warm]))
+        settings = Adaptive(
+            gamma=config.adaptive_gamma(adaptive.gamma, period_s),
+            buffer=max(adaptive.buffer, 2 * fewest_rows(rate), len(self.warm)),
+            cap=adaptive.cap,
+        )
+        self.judge = AdaptiveConformal(scores, rate, settings)
+        self.warm = []
+        return True
+
+    def learn(self, score: float) -> None:
+        """One score of the warm-up, of a row that is taken to be anomaly-free."""
+        self.warm.append(score)
+
+    def look(self, score: float) -> Judgement:
+        """What is to be said of a score; nothing is learnt from it yet."""
+        assert self.judge is not None
+        return self.judge.judge(score, True)
+
+    def hold(self, score: float) -> None:
+        """It exceeds, and may become an alarm."""
+        self.held.append(score)
+
+    def forget(self) -> None:
+        """The run has become an alarm: nothing is learnt from it."""
+        self.held.clear()
+
+    def settle(self, score: float) -> None:
+        """A row like any other, and the run before it was none: learn from them."""
+        self.release()
+        assert self.judge is not None
+        self.judge.judge(score)
+
+    def release(self) -> None:
+        """The run has become no alarm: learn from it."""
+        if self.held:
+            assert self.judge is not None
+            for score in self.held:
+                self.judge.judge(score)
+            self.held.clear()
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it but the judge, as JSON values."""
+        return {
+            "wanted": self.wanted, "warm": self.warm, "held": self.held, "average": self.average,
+        }  # fmt: skip

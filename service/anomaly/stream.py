@@ -1,0 +1,303 @@
+"""One stream: rows of one group of sensors go in, verdicts and alarm events come out.
+
+It has no clock, no model and no disk. Rows are staged, somebody scores their windows, and what was
+staged is concluded with the scores: until then nothing has changed, so that a model that fails
+loses no row. The same rows and scores in the same order give the same bits.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.anomaly.alarms import Alarm, Event, Reading
+from service.anomaly.levels import Levels
+from service.anomaly.stream_config import StreamConfig
+from service.anomaly.times import SECOND, rfc3339
+from service.anomaly.track import Outcome, Track
+from service.calibration import Adaptive
+from service.errors import Conflict
+
+#: Sensors that are named as contributors of an alarm.
+NAMED = 3
+
+
+class StreamKey(NamedTuple):
+    """What a stream's state belongs to: another version of the model begins anew."""
+
+    model: str
+    version: str
+    stream: str
+
+    @property
+    def line(self) -> str:
+        """What stands before the first dot of the stream's name."""
+        return self.stream.partition(".")[0]
+
+    def alarm_id(self, number: int) -> str:
+        """Name of an alarm of this stream: the same input gives the same."""
+        return f"{self.stream}:{self.model}:{self.version}:{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a stream must know of its model.
+
+    Attributes:
+        sensors: names of the C columns of a window.
+        steps: T, rows of a window.
+        fills: whether the model fills missing values itself.
+        reference: (n,) ascending scores of anomaly-free rows, float64; may be empty.
+        adaptive: settings of the adaptation.
+        period_s: seconds between rows as the model's budget has them, or None.
+    """
+
+    sensors: tuple[str, ...]
+    steps: int
+    fills: bool = False
+    reference: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    adaptive: Adaptive = field(default_factory=Adaptive)
+    period_s: float | None = None
+
+
+class _Row(NamedTuple):
+    time: int
+    #: index of its window among the staged ones, -1 = it has none
+    window: int
+    gap: int
+    #: sensors without a value, as a bit each
+    missing: int
+    #: what is said of a row that is not judged
+    said: Outcome | None
+
+
+@dataclass(slots=True)
+class Staged:
+    """Rows that were placed and are not judged yet.
+
+    `windows` are those to be scored, in this order.
+    """
+
+    times: Sequence[int]
+    values: NDArray[np.float32]
+    historical: bool
+    track: Track
+    rows: list[_Row]
+    windows: list[NDArray[np.float32]]
+    duplicates: int = 0
+    late: int = 0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has come, since the stream began."""
+
+    rows: int = 0
+    duplicates: int = 0
+    late: int = 0
+    filled_in: int = 0
+    gaps: int = 0
+    scored: int = 0
+    live_alarms: int = 0
+    #: microseconds of rows that were judged, gaps left out
+    observed: int = 0
+
+
+@dataclass(slots=True)
+class Stream:
+    """The state of one stream.
+
+    Attributes:
+        key: what it belongs to.
+        subject: of its model.
+        config: its settings.
+    """
+
+    key: StreamKey
+    subject: Subject
+    config: StreamConfig
+    track: Track
+    levels: Levels = field(default_factory=Levels)
+    alarm: Alarm = field(default_factory=Alarm)
+    counts: Counts = field(default_factory=Counts)
+    #: whether the last row was a historical one
+    in_history: bool = False
+
+    @classmethod
+    def begin(cls, key: StreamKey, subject: Subject, config: StreamConfig) -> Stream:
+        """A stream without a row."""
+        period = config.period_s or subject.period_s or 0
+        track = Track.empty(
+            subject.steps, len(subject.sensors), int(period * SECOND), config.gap_periods
+        )
+        return cls(key, subject, config, track)
+
+    def stage(
+        self, times: Sequence[int], values: NDArray[np.float32], historical: bool = False
+    ) -> Staged:
+        """Place rows, in the order in which they came; the stream does not change.
+
+        Args:
+            times: of the rows, microseconds since 1970.
+            values: (n, C), NaN = not measured.
+            historical: whether nobody is to be alarmed by them.
+
+        Raises:
+            Conflict: a row differs from the one that came at its time.
+        """
+        track = self.track.copy(len(times))
+        staged = Staged(times, values, historical, track, [], [])
+        lateness = int(self.config.lateness_s * SECOND)
+        fills, learnt = self.subject.fills, bool(track.period)
+        missing = np.isnan(values) @ (1 << np.arange(values.shape[1], dtype=np.int64))
+        for at, (time, absent) in enumerate(zip(times, missing.tolist(), strict=True)):
+            row = values[at]
+            place = track.place(time, row, lateness)
+            if place == "newest":
+                gap = track.append(time, row)
+                learnt = learnt or track.learn_period(self.config.gap_periods)
+                window = track.window(fills) if learnt else None
+                said = None
+                if window is None:
+                    broken = learnt and track.run >= track.steps
+                    said = Outcome("incomplete" if broken else "warming-up")
+                else:
+                    staged.windows.append(window)
+                number = -1 if window is None else len(staged.windows) - 1
+                staged.rows.append(_Row(time, number, gap, absent, said))
+            elif place == "filled-in":
+                track.insert(time, row)
+                staged.rows.append(_Row(time, -1, 0, absent, Outcome("filled-in")))
+            elif place == "duplicate":
+                staged.duplicates += 1
+                staged.rows.append(_Row(time, -1, 0, absent, Outcome("duplicate")))
+            elif place == "late":
+                staged.late += 1
+                staged.rows.append(_Row(time, -1, 0, absent, Outcome("late")))
+            else:
+                raise Conflict(
+                    f"stream '{self.key.stream}': row {at} at {rfc3339(time)} differs from the one "
+                    "that came at that time. A row is never replaced: send the next with its own "
+                    "time."
+                )
+        return staged
+
+    def conclude(
+        self,
+        staged: Staged,
+        scores: NDArray[np.float32],
+        shares: NDArray[np.float32] | None,
+    ) -> tuple[list[dict[str, Any]], list[Event]]:
+        """Judge what was staged.
+
+        Args:
+            staged: by this stream, and nothing since.
+            scores: (k,) of its windows, finite.
+            shares: (k, C) of each sensor in the error of each window; None where the model tells
+                of no errors.
+
+        Returns:
+            An answer for each row, and the alarm events in the order in which they happened.
+        """
+        answers, events = [], self._left_history(staged)
+        marks = self.track = staged.track
+        for row in staged.rows:
+            said = row.said
+            if row.gap:
+                self.counts.gaps += 1
+                self.alarm.interrupt()
+                self.levels.interrupt()
+            if row.window >= 0:
+                share = None if shares is None else shares[row.window]
+                said, changed = self._judge(
+                    row, float(scores[row.window]), share, staged.historical
+                )
+                events += changed
+            assert said is not None
+            repeated = said.state == "duplicate"
+            if repeated:
+                said = marks.outcomes[bisect_left(marks.times, row.time)]
+            elif said.state == "filled-in":
+                self.counts.filled_in += 1
+            elif said.state != "late":
+                marks.outcomes[bisect_left(marks.times, row.time)] = said
+            answers.append(self._answer(row, said, repeated))
+        self.counts.rows += len(staged.rows) - staged.duplicates - staged.late
+        self.counts.duplicates += staged.duplicates
+        self.counts.late += staged.late
+        marks.trim()
+        return answers, events
+
+    def _left_history(self, staged: Staged) -> list[Event]:
+        before, self.in_history = self.in_history, staged.historical
+        if before and not staged.historical:
+            self.levels.interrupt()
+            return self.alarm.leave_history(self.track.newest or 0)
+        return []
+
+    def _judge(
+        self, row: _Row, score: float, share: NDArray[np.float32] | None, historical: bool
+    ) -> tuple[Outcome, list[Event]]:
+        config, levels, alarm = self.config, self.levels, self.alarm
+        period = self.track.period
+        self.counts.scored += 1
+        score = levels.smoothed(score, config.smoothing)
+        about = self.subject
+        if not levels.begin(config, period / SECOND, about.reference, about.adaptive):
+            levels.learn(score)
+            return Outcome("warming-up", score), []
+        self.counts.observed += period
+        p_value, alpha, over = levels.look(score)
+        faulty = alarm.faulty
+        exceeding = p_value <= alpha * (1 + config.deadband) if faulty else over
+        reading = Reading(score, p_value, alpha)
+        if exceeding and share is not None:
+            reading = reading._replace(contributors=self._contributors(share))
+        events = alarm.step(config, row.time, exceeding, reading, historical)
+        self._learn(row.time, score, exceeding)
+        self.counts.live_alarms += sum(e.change == "raised" and not historical for e in events)
+        state = "active" if alarm.active else "pending" if exceeding else "normal"
+        verdict = "anomaly" if over else "normal"
+        return Outcome(state, score, p_value, alpha, verdict), events
+
+    def _learn(self, time: int, score: float, exceeding: bool) -> None:
+        levels, alarm = self.levels, self.alarm
+        if alarm.faulty:
+            levels.forget()
+            began = alarm.standings[alarm.number].raised if alarm.standings else time
+            if time - began >= self.config.longest_freeze_s * SECOND:
+                levels.settle(score)
+        elif exceeding:
+            levels.hold(score)
+        else:
+            levels.settle(score)
+
+    def _contributors(self, share: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
+        total = float(share.sum())
+        if not total > 0:
+            return ()
+        first = np.argsort(-share, kind="stable")[:NAMED].tolist()
+        return tuple((self.subject.sensors[at], round(float(share[at]) / total, 4)) for at in first)
+
+    def _answer(self, row: _Row, said: Outcome, repeated: bool) -> dict[str, Any]:
+        answer: dict[str, Any] = {
+            "time": rfc3339(row.time),
+            "score": said.score,
+            "p_value": said.p_value,
+            "alpha": said.alpha,
+            "verdict": said.verdict,
+            "state": said.state,
+        }
+        if row.missing:
+            names = self.subject.sensors
+            answer["missing"] = [n for at, n in enumerate(names) if row.missing >> at & 1]
+        if row.gap:
+            answer["gap_s"] = row.gap / SECOND
+        if repeated:
+            answer["duplicate"] = True
+        return answer

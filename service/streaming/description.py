@@ -1,0 +1,94 @@
+"""What is told of a stream: its state, budget, realised rate, warm-up and alarm."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from service.anomaly.stream import Stream
+from service.anomaly.times import SECOND, rfc3339
+
+
+def described(stream: Stream) -> dict[str, Any]:
+    """A stream as JSON values."""
+    key, config, track = stream.key, stream.config, stream.track
+    counts = asdict(stream.counts)
+    observed = counts.pop("observed")
+    hours = observed / SECOND / 3600
+    last = None
+    if track.times:
+        said = track.outcomes[-1]
+        last = {"time": rfc3339(track.times[-1]), **said._asdict()}
+    return {
+        "model_name": key.model,
+        "model_version": key.version,
+        "stream": key.stream,
+        "line": key.line,
+        "sensors": list(stream.subject.sensors),
+        "window_rows": track.steps,
+        "period_s": track.period / SECOND if track.period else None,
+        "state": _state(stream),
+        "settings": config.model_dump(mode="json"),
+        "budget": _budget(stream, hours),
+        "warm_up": _warm_up(stream),
+        "counts": counts,
+        "observed_hours": hours,
+        "alarm": _alarm(stream),
+        "last_row": last,
+    }
+
+
+def _state(stream: Stream) -> str:
+    if not stream.levels.ready:
+        return "warming-up"
+    if stream.alarm.faulty:
+        return "active"
+    if stream.alarm.active:
+        return "latched"
+    return "warming-up" if stream.track.run < stream.track.steps else "normal"
+
+
+def _budget(stream: Stream, hours: float) -> dict[str, Any]:
+    """What was asked for, and what came of it so far."""
+    config, judge, period = stream.config, stream.levels.judge, stream.track.period
+    events = 1.0 if config.events_per_hour is None else config.events_per_hour
+    return {
+        "events_per_hour": None if config.rate is not None else events,
+        "row_rate": config.row_rate(period / SECOND) if period else config.rate,
+        "present_level": judge.judge(0.0, True).alpha if judge else None,
+        "realised_row_rate": judge.realised if judge else None,
+        "judged_rows": judge.rows if judge else 0,
+        "live_alarms": stream.counts.live_alarms,
+        "live_alarms_per_hour": stream.counts.live_alarms / hours if hours else None,
+        "frozen": stream.alarm.faulty,
+    }
+
+
+def _warm_up(stream: Stream) -> dict[str, Any]:
+    levels = stream.levels
+    wanted = levels.wanted if levels.wanted >= 0 else stream.config.warm_up_rows
+    return {
+        "over": levels.ready,
+        "rows": wanted if levels.ready else len(levels.warm),
+        "rows_wanted": wanted,
+        "window_filled": stream.track.run >= stream.track.steps,
+    }
+
+
+def _alarm(stream: Stream) -> dict[str, Any] | None:
+    """The stream's last alarm; None before the first."""
+    alarm = stream.alarm
+    standing = alarm.standings.get(alarm.number)
+    if standing is None:
+        return None
+    until = alarm.shelved_until
+    return {
+        "alarm": stream.key.alarm_id(alarm.number),
+        "active": alarm.active,
+        "raised": rfc3339(standing.raised),
+        "cleared": None if standing.cleared is None else rfc3339(standing.cleared),
+        "acknowledged": standing.acknowledged,
+        "confirmed": standing.confirmed,
+        "historical": standing.historical,
+        "shelved": None if until is None else "until it ends" if until < 0 else rfc3339(until),
+    }

@@ -1,0 +1,307 @@
+"""What can be asked about streams, by the process that owns them: JSON and bytes in, JSON out."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from service.anomaly.alarms import ACTS
+from service.anomaly.snapshots import key_of, restore, snapshot
+from service.anomaly.stream import StreamKey
+from service.anomaly.stream_config import StreamConfig
+from service.anomaly.times import SECOND, microseconds, rfc3339
+from service.errors import Conflict, InvalidParameter, NotFound, StreamRefused, UnknownStream
+from service.inference.registry import LoadedModel
+from service.protocol import stream_rows
+from service.protocol.stream_rows import Body
+from service.settings import Settings
+from service.streaming.description import described
+from service.streaming.engine import Engine
+from service.streaming.journal import ActEntry
+from service.streaming.requests import Taken
+from service.streaming.scoring import Scorer
+from service.streaming.turns import TurnWork
+
+FindModel = Callable[[str, str | None], Awaitable[LoadedModel]]
+#: Longest comment of an operator, in characters.
+COMMENT: Final = 2000
+
+
+class Desk:
+    """Answers for all streams.
+
+    Args:
+        engine: owns them.
+        find_model: loads a model where need be.
+        settings: limits.
+    """
+
+    def __init__(self, engine: Engine, find_model: FindModel, settings: Settings) -> None:
+        self._engine = engine
+        self._find_model = find_model
+        self._settings = settings
+        self._scorers: dict[LoadedModel, Scorer] = {}
+        self._asked = {
+            "rows": self._rows, "describe": self._describe, "configure": self._configure,
+            "forget": self._forget, "export": self._export, "import": self._import,
+            "act": self._act, "list": self._list,
+        }  # fmt: skip
+
+    async def answer(self, asked: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+        """Do what is asked for.
+
+        Args:
+            asked: `what`, one of those above, and its values.
+            body: of the HTTP request.
+
+        Raises:
+            GlasslineError: whatever is wrong with it.
+        """
+        return await self._asked[asked["what"]](asked, body)
+
+    async def _scorer(self, model: str, version: str | None) -> Scorer:
+        loaded = await self._find_model(model, version)
+        scorer = self._scorers.get(loaded)
+        if scorer is None:
+            scorer = Scorer(loaded)
+            same = (loaded.manifest.name, loaded.manifest.version)
+            for old in [m for m in self._scorers if (m.manifest.name, m.manifest.version) == same]:
+                del self._scorers[old]  # it was unloaded and loaded again
+            self._scorers[loaded] = scorer
+        return scorer
+
+    async def _rows(self, asked: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+        scorer = await self._scorer(asked["model"], asked["version"])
+        manifest, settings = scorer.model.manifest, self._settings
+        name = asked["stream"]
+        if name is not None:
+            stream_rows.stream_name(name)
+        sent = stream_rows.decode(
+            body, asked["content_type"], scorer.subject.sensors, name, settings.max_batch_rows
+        )
+        historical = bool(sent.historical or asked["historical"])
+        if not historical:
+            self._check_clock(sent)
+        rows = {
+            StreamKey(manifest.name, manifest.version, stream): one
+            for stream, one in sent.rows.items()
+        }
+        taken = await self._engine.offer(scorer, rows, historical, StreamConfig.parse({}, "stream"))
+        said = {"model_name": manifest.name, "model_version": manifest.version}
+        return said | _said_of_rows(name, sent, taken)
+
+    def _check_clock(self, sent: Body) -> None:
+        """Refuse old live rows, and those from the future, which would shut out all that follow."""
+        now = time.time_ns() // 1000
+        for stream, one in sent.rows.items():
+            newest, oldest = max(one.times), min(one.times)
+            ahead, age = (newest - now) / SECOND, (now - oldest) / SECOND
+            if ahead > self._settings.stream_future_s:
+                raise StreamRefused(
+                    f"stream '{stream}': a row is of {rfc3339(newest)}, {ahead:.0f} s ahead of "
+                    f"this server's clock; at most {self._settings.stream_future_s:g} s are "
+                    "accepted. Set the sender's clock, or raise GLASSLINE_STREAM_FUTURE_S."
+                )
+            if age > self._settings.stream_age_s:
+                raise StreamRefused(
+                    f"stream '{stream}': a row is of {rfc3339(oldest)}, {age / 3600:.1f} h ago; "
+                    f"live rows are at most {self._settings.stream_age_s:g} s old. Send it with "
+                    "is_historical true, set the sender's clock, or raise GLASSLINE_STREAM_AGE_S."
+                )
+
+    def _key(self, asked: Mapping[str, Any]) -> StreamKey:
+        """The stream that is meant: of a version, or of the newest version that it has.
+
+        Raises:
+            UnknownStream: there is none.
+        """
+        model, version, stream = asked["model"], asked["version"], asked["stream"]
+        stream_rows.stream_name(stream)
+        keys = self._engine.memory.versions(model, stream)
+        fitting = [key for key in keys if version in (None, key.version)]
+        if not fitting:
+            raise UnknownStream(
+                f"stream '{stream}' of model '{model}': no row has come. POST one to "
+                f"/v2/models/{model}/streams/{stream}."
+            )
+        return fitting[-1]
+
+    async def _describe(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
+        stream = self._engine.memory.get(self._key(asked))
+        return described(stream)
+
+    async def _list(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
+        memory = self._engine.memory
+        model, version = asked["model"], asked["version"]
+        found = sorted(
+            key for key in memory.streams if key.model == model and version in (None, key.version)
+        )
+        return {
+            "streams": [
+                {
+                    "stream": key.stream,
+                    "model_version": key.version,
+                    "active": memory.streams[key].alarm.active,
+                    "last_row": rfc3339(newest) if (newest := memory.streams[key].track.newest)
+                    else None,
+                }
+                for key in found
+            ]
+        }  # fmt: skip
+
+    async def _configure(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
+        scorer = await self._scorer(asked["model"], asked["version"])
+        where = f"stream '{stream_rows.stream_name(asked['stream'])}'"
+        config = StreamConfig.parse(asked["config"], where)
+        unknown = config.ranges.keys() - set(scorer.subject.sensors)
+        if unknown:
+            raise InvalidParameter(
+                f"{where}: ranges: {', '.join(sorted(unknown))}: no such sensor; there are "
+                f"{', '.join(scorer.subject.sensors)}."
+            )
+        manifest = scorer.model.manifest
+        key = StreamKey(manifest.name, manifest.version, asked["stream"])
+
+        def do(work: TurnWork) -> dict[str, Any]:
+            stream = work.memory.find(key)
+            if stream is not None and stream.counts.rows:
+                if stream.config == config:
+                    return described(stream)
+                raise Conflict(
+                    f"{where} has rows already, and its settings stand. DELETE it to begin anew "
+                    "with others."
+                )
+            entry = ActEntry(key, "begin", config.model_dump(mode="json"))
+            work.begin(entry, scorer.subject)
+            return described(work.memory.streams[key])
+
+        return await self._changed(key, do)
+
+    async def _changed(self, key: StreamKey, do: Callable[[TurnWork], Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._engine.act(key, do)
+        return answer
+
+    async def _forget(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
+        key = self._key(asked)
+
+        def do(work: TurnWork) -> dict[str, Any]:
+            memory = work.memory
+            if key not in memory.streams and key not in memory.broken:
+                memory.get(key)
+            gone = memory.streams.pop(key, None)
+            memory.broken.pop(key, None)
+            work.write(ActEntry(key, "forget", {}))
+            said = {
+                "model": key.model, "version": key.version, "stream": key.stream,
+                "by": asked["caller"], "rows": gone.counts.rows if gone else None,
+            }  # fmt: skip
+            work.owe("forget", said)
+            return {"forgotten": True, **said}
+
+        return await self._changed(key, do)
+
+    async def _export(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
+        key = self._key(asked)
+
+        def do(work: TurnWork) -> dict[str, Any]:
+            return {"state": base64.b64encode(snapshot(work.memory.get(key))).decode()}
+
+        return await self._changed(key, do)
+
+    async def _import(self, asked: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+        scorer = await self._scorer(asked["model"], asked["version"])
+        manifest = scorer.model.manifest
+        key = StreamKey(manifest.name, manifest.version, asked["stream"])
+        if (found := key_of(body)) != key:
+            raise Conflict(
+                f"state of stream '{found.stream}' of {found.model}@{found.version}: cannot "
+                f"become '{key.stream}' of {key.model}@{key.version}. PUT it where it belongs."
+            )
+        stream = restore(body, scorer.subject)
+
+        def do(work: TurnWork) -> dict[str, Any]:
+            if work.memory.find(key) is not None:
+                raise Conflict(f"stream '{key.stream}' is here already. DELETE it first.")
+            work.memory.streams[key] = stream
+            work.write(ActEntry(key, "put", {}, body))
+            return described(stream)
+
+        return await self._changed(key, do)
+
+    async def _act(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
+        key, number = alarm_of(asked["alarm"])
+        act, by, comment = asked["act"], asked.get("by"), asked.get("comment")
+        if not isinstance(by, str) or not by.strip() or len(by) > 256:
+            raise InvalidParameter(
+                f"alarm: {act}: by: wanted the name of who acts, got {by!r:.60}."
+            )
+        if comment is not None and (not isinstance(comment, str) or len(comment) > COMMENT):
+            raise InvalidParameter(f"alarm: {act}: comment: wanted at most {COMMENT} letters.")
+        now = microseconds(datetime.now(UTC))
+        until = _until(asked, now) if act == "shelve" else None
+
+        def do(work: TurnWork) -> dict[str, Any]:
+            stream = work.memory.get(key)
+            said = {
+                "number": number, "act": act, "time": now, "by": by, "comment": comment,
+                "until": until,
+            }  # fmt: skip
+            event = stream.alarm.act(**said)
+            work.write(ActEntry(key, "act", said))
+            line = work.announce(stream, event)
+            work.owe("act", {"event": line, "caller": asked["caller"]})
+            return line
+
+        return await self._changed(key, do)
+
+
+def alarm_of(alarm_id: str) -> tuple[StreamKey, int]:
+    """Stream and number of an alarm's id.
+
+    Raises:
+        NotFound: it is none.
+    """
+    parts = alarm_id.split(":")
+    if len(parts) != 4 or not parts[3].isdecimal() or len(parts[3]) > 12:
+        shown = alarm_id[:80].encode("ascii", "backslashreplace").decode()
+        raise NotFound(f"no alarm has the id '{shown}': ids are stream:model:version:number.")
+    return StreamKey(parts[1], parts[2], parts[0]), int(parts[3])
+
+
+def _until(asked: Mapping[str, Any], now: int) -> int | None:
+    """When a timed shelving ends; None = with the alarm, once."""
+    minutes = asked.get("minutes")
+    if minutes is None:
+        return None
+    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
+        minutes = -1
+    if not 0 < minutes <= 7 * 24 * 60:
+        raise InvalidParameter(
+            "alarm: shelve: minutes: wanted more than 0 and at most 10080 (a week), or none to "
+            "shelve until the alarm ends."
+        )
+    return now + int(minutes * 60 * SECOND)
+
+
+def _said_of_rows(name: str | None, sent: Body, taken: Mapping[StreamKey, Taken]) -> dict[str, Any]:
+    by_stream = {key.stream: one for key, one in taken.items()}
+    if name is not None:
+        rows = by_stream[name].answers
+    else:
+        left = {stream: iter(one.answers) for stream, one in by_stream.items()}
+        rows = [{"stream": stream, **next(left[stream])} for stream in sent.order]
+    parts = by_stream.values()
+    return {
+        **({"stream": name} if name is not None else {}),
+        "rows": rows,
+        "alarms": [line for one in parts for line in one.alarms],
+        "accepted": sum(one.accepted for one in parts),
+        "duplicates": sum(one.duplicates for one in parts),
+        "late": sum(one.late for one in parts),
+    }
+
+
+__all__ = ["ACTS", "Desk", "FindModel", "alarm_of"]

@@ -1,0 +1,174 @@
+"""What a live alarm is owed: the window as a recorded prediction, the alarm as a record, a reason.
+
+What is owed stands in the store beside the alarm, with the ids of its records, and is worked off
+after the caller was answered: a process that dies in between leaves it to the next one, and an id
+that is in the record store already is not written again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from service import stream_metrics
+from service.audit.alarm_records import AlarmRecorder
+from service.audit.recorder import Recorder, RequestContext
+from service.audit.store import RecordStore
+from service.errors import GlasslineError, Overloaded, UnknownRecord
+from service.explain.parameters import ExplainParameters
+from service.explain_jobs import JobStore
+from service.inference.registry import LoadedModel
+from service.streaming.engine import Engine
+from service.streaming.scoring import Scorer
+from service.streaming.store import StreamStore
+
+FindModel = Callable[[str, str | None], Awaitable[LoadedModel]]
+#: Owed things looked at in one go; seconds between two tries of what failed.
+AT_ONCE: Final = 32
+AGAIN_S: Final = 5.0
+#: Whose the automatic explanations are.
+CALLER: Final = "glassline"
+_log = logging.getLogger("glassline.streams")
+
+
+class EvidenceDesk:
+    """Pays what is owed for alarms, oldest first.
+
+    Args:
+        engine: whose store it is.
+        owed: the same store, for reading.
+        find_model: loads a model where need be.
+        recorder: of this process, for predictions.
+        alarms: for alarms.
+        records: where records are looked up.
+        jobs: explanations accepted for later.
+        most_jobs: explanations that may wait before alarms ask for no more: people ask too.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        owed: StreamStore,
+        find_model: FindModel,
+        recorder: Recorder,
+        alarms: AlarmRecorder,
+        records: RecordStore,
+        jobs: JobStore,
+        most_jobs: int,
+    ) -> None:
+        self._engine = engine
+        self._owed = owed
+        self._find_model = find_model
+        self._recorder = recorder
+        self._alarms = alarms
+        self._records = records
+        self._jobs = jobs
+        self._most_jobs = most_jobs
+        self._wake = asyncio.Event()
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something is owed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Pay for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(AGAIN_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                while await self._some():
+                    pass
+            except GlasslineError as error:
+                _log.error("alarm records: %s", error)
+            except Exception:
+                _log.exception("alarm records: not written; tried again")
+
+    async def _some(self) -> bool:
+        """Pay some; whether there may be more that can be paid."""
+        owed = self._owed.owed(AT_ONCE)
+        paid: list[tuple[int, dict[str, Any] | None]] = []
+        for number, kind, text, window in owed:
+            said = orjson.loads(text)
+            try:
+                if kind == "alarm":
+                    paid.append((number, await self._alarm(said, window or b"")))
+                else:
+                    await asyncio.to_thread(self._act, kind, said)
+                    paid.append((number, None))
+            except GlasslineError as error:
+                _log.error("record of %s: %s", said.get("event", said), error)
+        if paid:
+            await self._engine.on_writer(lambda: self._engine.store.paid(paid))
+        return bool(owed) and len(paid) == len(owed)
+
+    async def _alarm(self, said: dict[str, Any], window: bytes) -> dict[str, Any]:
+        """Record the prediction that raised an alarm, and the alarm; ask for an explanation."""
+        event = said["event"]
+        model = await self._find_model(event["model"], event["version"])
+        await self._recorded(model, said, window)
+        job, reason = None, "flood or shelved"
+        if said["explain"]:
+            job, reason = await asyncio.to_thread(self._explained, model, said["prediction_id"])
+        if job is None:
+            stream_metrics.UNEXPLAINED.labels(reason).inc()
+        return {
+            "alarm": event["alarm"],
+            "prediction_record": said["prediction_id"],
+            "record": said["record_id"],
+            "job": job,
+            "unexplained": None if job else reason,
+        }
+
+    async def _recorded(self, model: LoadedModel, said: dict[str, Any], window: bytes) -> None:
+        event, prediction_id = said["event"], said["prediction_id"]
+        if not await asyncio.to_thread(self._has, prediction_id):
+            scorer = Scorer(model)
+            shape = (1, scorer.subject.steps, len(scorer.subject.sensors))
+            inputs = scorer.inputs(np.frombuffer(window, np.float32).reshape(shape))
+            outputs = await asyncio.to_thread(lambda: model.answer(model.predict(inputs)))
+            context = RequestContext(event["alarm"][:128], CALLER)
+            _, durable = self._recorder.prediction(
+                model.recorded, inputs, outputs, context, prediction_id
+            )
+            await durable
+        if not await asyncio.to_thread(self._has, said["record_id"]):
+            await asyncio.to_thread(self._alarms.alarm, event, said["record_id"], prediction_id)
+
+    def _has(self, record_id: str) -> bool:
+        try:
+            self._records.get(record_id)
+        except UnknownRecord:
+            return False
+        return True
+
+    def _explained(self, model: LoadedModel, prediction_id: str) -> tuple[str | None, str]:
+        """An accepted explanation, or why there is none."""
+        if model.manifest.explainer is None:
+            return None, "no explainer"
+        if self._jobs.waiting() >= self._most_jobs:
+            return None, "queue full"
+        try:
+            asked = ExplainParameters().model_dump(mode="json")
+            return self._jobs.accept(prediction_id, asked, CALLER).id, ""
+        except Overloaded:
+            return None, "queue full"
+
+    def _act(self, kind: str, said: dict[str, Any]) -> None:
+        """Record what an operator did to an alarm, or that a stream was forgotten."""
+        if kind == "forget":
+            self._alarms.stream_forgotten(said)
+            return
+        event = said["event"]
+        # A historical alarm has no record.
+        parent = self._owed.evidence(event["alarm"]).get("record")
+        self._alarms.act(event, said["caller"], parent)

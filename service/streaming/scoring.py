@@ -1,0 +1,126 @@
+"""A loaded model as streams want it: what its windows are, and the scores of many at once."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.anomaly.reference import from_npy
+from service.anomaly.stream import Subject
+from service.calibration import Adaptive, EventBudget
+from service.errors import StreamRefused
+from service.inference.registry import LoadedModel
+from service.manifest import Manifest
+from service.store import StoredModel
+
+#: Windows in one run of a graph: more would only wait for each other.
+BATCH: Final = 256
+
+
+def subject_of(model: StoredModel) -> Subject:
+    """What a stream must know of a model.
+
+    Raises:
+        StreamRefused: it takes no windows of named sensors, or gives no score.
+    """
+    manifest = model.manifest
+    window = manifest.inputs[0]
+    if window.datatype != "FP32" or len(window.shape) != 3:
+        _refuse(manifest, f"its input '{window.name}' is {window.datatype} of {window.shape}")
+    names = window.features or ()
+    if not names:
+        _refuse(manifest, f"its input '{window.name}' has columns without names")
+    if manifest.outputs[0].name != "score":
+        _refuse(manifest, f"its first output is '{manifest.outputs[0].name}'")
+    sequences = manifest.sequences
+    steps = window.shape[1] if window.shape[1] > 0 else sequences.longest if sequences else 0
+    if not 0 < steps <= 10_000:
+        _refuse(manifest, f"its windows have no fixed length, got {steps} steps")
+    calibration = manifest.calibration
+    reference, adaptive, period = np.empty(0), Adaptive(), None
+    if calibration is not None:
+        path = model.asset(calibration.scores)
+        assert path is not None  # the manifest says so
+        reference = from_npy(path.read_bytes())
+        adaptive = calibration.adaptive or adaptive
+        if isinstance(calibration.budget, EventBudget):
+            period = 3600 / calibration.budget.rows_per_hour
+    fills = sequences is not None and sequences.gaps == "interpolate"
+    return Subject(names, steps, fills, reference, adaptive, period)
+
+
+def _refuse(manifest: Manifest, got: str) -> None:
+    raise StreamRefused(
+        f"{manifest.reference}: cannot judge streams: {got}; wanted windows FP32 (rows, steps, "
+        "sensors) with named sensors, and 'score' as the first output. Train one with `glassline "
+        "train autoencoder`."
+    )
+
+
+class Scorer:
+    """Scores windows of one model.
+
+    Args:
+        model: loaded and warm.
+
+    Raises:
+        StreamRefused: see `subject_of`.
+    """
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.model = model
+        self.subject = subject_of(model.stored)
+        self._input = model.manifest.inputs[0].name
+        self._range = model.manifest.inputs[0].range
+        self._unit = model.manifest.inputs[0].unit or ""
+        names = {tensor.name for tensor in model.manifest.outputs}
+        self._error = "error" if "error" in names else None
+
+    def inputs(self, windows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The model's inputs from windows (n, T, C)."""
+        return self.model.admit({self._input: windows})
+
+    def score(
+        self, windows: list[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Scores (n,) of windows (T, C), and each sensor's share in the error of each, (n, C).
+
+        Raises:
+            InvalidRequest: the graph refuses these values.
+        """
+        scores, shares = [], []
+        for start in range(0, len(windows), BATCH):
+            outputs = self.model.predict(self.inputs(np.stack(windows[start : start + BATCH])))
+            scores.append(outputs["score"].reshape(-1).astype(np.float32))
+            if self._error:
+                shares.append(outputs[self._error].mean(axis=1, dtype=np.float32))
+        return np.concatenate(scores), np.concatenate(shares) if shares else None
+
+    def check_range(
+        self, values: NDArray[np.float32], given: dict[str, tuple[float, float]], where: str
+    ) -> None:
+        """Refuse rows whose values cannot be what they are called: another unit, most likely.
+
+        Args:
+            values: (n, C) of rows.
+            given: lowest and highest value by sensor, as the stream's settings have them.
+            where: names the stream.
+
+        Raises:
+            StreamRefused: a value lies outside.
+        """
+        if self._range is None and not given:
+            return
+        for column, sensor in enumerate(self.subject.sensors):
+            low, high = given.get(sensor, self._range or (-np.inf, np.inf))
+            with np.errstate(invalid="ignore"):
+                bad = np.flatnonzero((values[:, column] < low) | (values[:, column] > high))
+            if len(bad):
+                raise StreamRefused(
+                    f"{where}: row {bad[0]}: {sensor}: got {values[bad[0], column]:g}, wanted "
+                    f"{low:g} to {high:g} {self._unit}".rstrip()
+                    + ". Was the unit of the sensor "
+                    "changed? No row of this request was taken in."
+                )

@@ -1,0 +1,300 @@
+"""Streams on a real server: rows in three forms, alarms and their records, restarts, bad input."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.running_server import Server, start_server
+from tests.small_detector import SENSORS, STEPS, release_detector
+
+BASE = "/v2/models/windows/streams"
+QUICK = {"rate": 0.02, "warm_up_rows": 0, "on_delay_s": 2, "off_delay_s": 2, "period_s": 1}
+NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
+
+
+def row(second: float, level: float = 0.0) -> dict[str, Any]:
+    """A row of noise, and of an anomaly where `level` swings."""
+    noise = np.random.default_rng(abs(int(second))).normal(size=2) * 0.5
+    swing = level * (1 if int(second) % 2 else -1)
+    moment = (NOW + timedelta(seconds=second)).isoformat()
+    return {"time": moment, "pressure": float(noise[0]) + swing, "heat": float(noise[1])}
+
+
+def rows(first: int, count: int, level: float = 0.0) -> list[dict[str, Any]]:
+    return [row(second, level) for second in range(first, first + count)]
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of one detector of windows, which may be asked to forget everything."""
+    home = tmp_path_factory.mktemp("lines")
+    release_detector(home, "windows")
+    release_detector(home, "windows")
+    running = start_server(home, home / "log", GLASSLINE_DEADLINES='{"slow": {"ms": 1}}')
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def http(lines: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=lines.url, timeout=30, trust_env=False) as client:
+        yield client
+
+
+def begin(http: httpx.Client, stream: str, **settings: Any) -> str:
+    path = f"{BASE}/{stream}"
+    http.delete(path)
+    made = http.put(path, json=QUICK | settings)
+    assert made.status_code == 200, made.text
+    return path
+
+
+def send(http: httpx.Client, path: str, sent: Any) -> dict[str, Any]:
+    answer = http.post(path, json=sent)
+    assert answer.status_code == 200, answer.text
+    said: dict[str, Any] = answer.json()
+    return said
+
+
+def until(found: Any, seconds: float = 20) -> Any:
+    """What `found` returns once it is something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.1)
+    raise AssertionError("it did not come")
+
+
+def test_an_alarm_is_raised_recorded_explained_and_dealt_with(http: httpx.Client) -> None:
+    path = begin(http, "L1.press")
+    said = send(http, path, {"rows": rows(0, 60)})
+    assert [r["state"] for r in said["rows"][: STEPS - 1]] == ["warming-up"] * (STEPS - 1)
+    assert (said["model_name"], said["model_version"], said["accepted"]) == ("windows", "2", 60)
+    said = send(http, path, rows(60, 10, level=9.0))
+    (alarm,) = said["alarms"]
+    assert alarm["alarm"] == "L1.press:windows:2:1"
+    assert alarm["contributors"][0]["sensor"] == "pressure"
+    assert said["rows"][-1]["state"] == "active"
+    url = f"/v2/alarms/{alarm['alarm']}"
+    found = until(lambda: (one := http.get(url).json()).get("job") and one)
+    record = http.get(f"/audit/records/{found['record']}").json()
+    assert record["record"]["event"] == alarm
+    prediction = http.get(f"/audit/records/{found['prediction_record']}").json()
+    assert prediction["record"]["kind"] == "prediction"
+    job_url = f"/v2/jobs/{found['job']}"  # the first explanation of a process imports a lot
+    job = until(lambda: (j := http.get(job_url).json())["state"] == "done" and j, 120)
+    assert job["explanation_id"]
+    early = http.post(f"{url}/confirm", json={"by": "Ada"})
+    assert (early.status_code, "acknowledge it first" in early.text) == (409, True)
+    for act in ("acknowledge", "confirm", "shelve", "unshelve"):
+        done = http.post(f"{url}/{act}", json={"by": "Ada", "comment": "seen"})
+        assert done.status_code == 200, done.text
+    assert http.post(f"{url}/acknowledge", json={"by": "Ada"}).status_code == 409
+    acts = until(
+        lambda: len(a := http.get("/audit/records?kind=alarm-act").json()["records"]) >= 4 and a
+    )
+    assert {one["parent_id"] for one in acts} == {found["record"]}
+    said = send(http, path, {"rows": rows(70, 20)})
+    assert [one["change"] for one in said["alarms"]] == ["cleared"]
+    state = http.get(path).json()
+    assert state["alarm"]["acknowledged"]
+    assert state["budget"]["live_alarms"] == 1
+    listed = http.get("/v2/alarms?stream=L1.press").json()
+    assert [one["active"] for one in listed["alarms"]] == [False]
+
+
+def test_rows_of_many_streams_come_together_and_are_answered_in_their_order(
+    http: httpx.Client,
+) -> None:
+    for name in ("L2.a", "L2.b"):
+        begin(http, name)
+    sent = [{"stream": name, **one} for one in rows(0, 12) for name in ("L2.b", "L2.a")]
+    said = send(http, BASE, sent)
+    assert [r["stream"] for r in said["rows"][:4]] == ["L2.b", "L2.a", "L2.b", "L2.a"]
+    assert [r["state"] for r in said["rows"][-2:]] == ["normal", "normal"]
+    alone = begin(http, "L2.c")
+    assert send(http, alone, rows(0, 12))["rows"][-1] == {
+        k: v for k, v in said["rows"][-1].items() if k != "stream"
+    }
+    names = {one["stream"] for one in http.get(BASE).json()["streams"]}
+    assert {"L2.a", "L2.b", "L2.c"} <= names
+
+
+def test_a_repeated_request_is_known_and_a_changed_one_refused(http: httpx.Client) -> None:
+    path = begin(http, "L3.a")
+    first = send(http, path, rows(0, 20))
+    again = send(http, path, rows(0, 20))
+    assert (again["accepted"], again["duplicates"]) == (0, 20)
+    assert again["rows"] == [{**one, "duplicate": True} for one in first["rows"]]
+    changed = http.post(path, json={**row(5), "heat": 99.0})
+    assert changed.status_code == 409
+    assert "differs from the one that came at that time" in changed.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "said"),
+    [
+        ({"time": NOW.isoformat(), "speed": 1}, 400, "speed: no such sensor; there are pressure"),
+        ({**row(0), "pressure": 5000.0}, 400, "Was the unit of the sensor changed?"),
+        ({**row(0), "time": "2099-01-01T00:00:00Z"}, 400, "ahead of this server's clock"),
+        ({**row(0), "time": "2024-01-01T00:00:00Z"}, 400, "is_historical"),
+        ({**row(0), "time": "yesterday"}, 400, "wanted RFC 3339"),
+        ([], 400, "got none"),
+        ({"rows": 5}, 400, "wanted"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_in_words(
+    http: httpx.Client, sent: Any, status: int, said: str
+) -> None:
+    answer = http.post(f"{BASE}/L4.a", json=sent)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
+    assert said in answer.json()["error"]
+    assert http.get(f"{BASE}/L4.a").status_code == 404  # nothing of it was taken in
+
+
+def test_a_range_of_the_stream_tells_a_changed_unit(http: httpx.Client) -> None:
+    path = begin(http, "L4.b", ranges={"heat": [-10, 40]})
+    answer = http.post(path, json={**row(0), "heat": 104.0})  # it was degrees Fahrenheit
+    assert answer.status_code == 400
+    assert "heat: got 104, wanted -10 to 40" in answer.json()["error"]
+    assert http.put(path, json={"ranges": {"cold": [0, 1]}}).status_code == 400
+    assert http.put(path, json={"on_delay": 1}).status_code == 400
+
+
+def test_settings_stand_once_rows_have_come(http: httpx.Client) -> None:
+    path = begin(http, "L4.c")
+    send(http, path, rows(0, 1))
+    assert http.put(path, json=QUICK).status_code == 200
+    refused = http.put(path, json={"rate": 0.1})
+    assert (refused.status_code, "DELETE it" in refused.text) == (409, True)
+    assert http.delete(path).json()["rows"] == 1
+    assert http.get(path).status_code == 404
+
+
+def test_history_alarms_nobody(http: httpx.Client) -> None:
+    path = begin(http, "L5.a")
+    old = [{**one, "time": one["time"].replace("20", "19", 1)} for one in rows(0, 40, level=9.0)]
+    calm = [{**one, "time": one["time"].replace("20", "19", 1)} for one in rows(-60, 60)]
+    before = http.get("/v2/alarms").json()["last_event_id"]
+    said = send(http, path, {"rows": calm + old, "is_historical": True})
+    assert said["alarms"][0]["historical"]
+    assert http.get(f"/v2/alarms?after={before}").json()["events"] == []
+    history = http.get("/v2/alarms?history=true&stream=L5.a").json()
+    assert history["alarms"][0]["historical"]
+    assert send(http, path, rows(0, 1))["alarms"][0]["historical"]  # what was left open is closed
+
+
+def test_the_feed_goes_on_after_the_last_event_that_is_known(http: httpx.Client) -> None:
+    path = begin(http, "L6.a")
+    known = http.get("/v2/alarms").json()["last_event_id"]
+    send(http, path, rows(0, 40))
+    send(http, path, rows(40, 10, level=9.0))
+    send(http, path, rows(50, 30))
+
+    def events(after: int, count: int) -> list[tuple[int, str]]:
+        headers = {"accept": "text/event-stream", "last-event-id": str(after)}
+        found: list[tuple[int, str]] = []
+        with http.stream("GET", "/v2/alarms", headers=headers) as feed:
+            number = 0
+            for line in feed.iter_lines():
+                if line.startswith("id: "):
+                    number = int(line[4:])
+                elif line.startswith("event: "):
+                    found.append((number, line[7:]))
+                    if len(found) == count:
+                        return found
+        raise AssertionError("the feed ended")
+
+    both = events(known, 2)
+    assert [change for _, change in both] == ["raised", "cleared"]
+    assert events(both[0][0], 1) == both[1:]
+    bad = http.get("/v2/alarms", headers={"accept": "text/event-stream", "last-event-id": "x"})
+    assert bad.status_code == 400
+
+
+def test_a_stream_moves_as_bytes_and_goes_on_bit_for_bit(http: httpx.Client) -> None:
+    path, other = begin(http, "L7.a"), begin(http, "L7.b")
+    send(http, path, rows(0, 30))
+    send(http, other, rows(0, 30))
+    state = "/v2/models/windows/versions/2/streams/L7.a/state"
+    saved = http.get(state).content
+    assert http.put(state, content=saved).status_code == 409  # it is here
+    http.delete(path)
+    assert http.put(state, content=saved).status_code == 200
+    assert send(http, path, rows(30, 5))["rows"] == send(http, other, rows(30, 5))["rows"]
+    wrong = http.put(state.replace("L7.a", "L7.c"), content=saved)
+    assert (wrong.status_code, "PUT it where it belongs" in wrong.text) == (409, True)
+    assert http.put(state, content=saved[:-1]).status_code == 409
+
+
+def test_a_model_that_is_unloaded_keeps_its_streams(http: httpx.Client) -> None:
+    path = begin(http, "L8.a")
+    send(http, path, rows(0, 20))
+    http.post("/v2/repository/models/windows/unload")
+    refused = http.post(path, json=row(20))
+    assert (refused.status_code, "unloaded" in refused.json()["error"]) == (503, True)
+    assert http.get(path).json()["counts"]["rows"] == 20
+    http.post("/v2/repository/models/windows/load")
+    assert send(http, path, row(20))["rows"][0]["state"] == "normal"
+
+
+def test_versions_of_a_model_have_streams_of_their_own(http: httpx.Client) -> None:
+    path = begin(http, "L9.a")
+    send(http, path, rows(0, 20))
+    older = "/v2/models/windows/versions/1/streams/L9.a"
+    assert send(http, older, rows(0, 3))["rows"][-1]["state"] == "warming-up"
+    assert http.get(path).json()["model_version"] == "2"
+    assert http.get(older).json()["counts"]["rows"] == 3
+
+
+def test_two_processes_have_one_owner_and_another_takes_over(tmp_path: Path) -> None:
+    release_detector(tmp_path, "windows")
+    server = start_server(tmp_path, tmp_path / "log", GLASSLINE_WORKERS="2")
+    try:
+        with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as http:
+            path = begin(http, "L1.a")
+            for second in range(30):  # a connection each: whichever process accepts it
+                answer = httpx.post(f"{server.url}{path}", json=row(second), trust_env=False)
+                assert answer.status_code == 200, answer.text
+            assert http.get(path).json()["counts"]["rows"] == 30
+            owner = _lock_holder(tmp_path / "run" / "streams.lock")
+            os.kill(owner, signal.SIGKILL)
+            until(lambda: _lock_holder(tmp_path / "run" / "streams.lock") not in (0, owner))
+
+            def resumed() -> bool:
+                try:
+                    again = httpx.post(f"{server.url}{path}", json=row(30), trust_env=False)
+                    return again.status_code == 200
+                except httpx.HTTPError:
+                    return False
+
+            until(resumed)
+            state = httpx.get(f"{server.url}{path}", trust_env=False).json()
+            assert state["counts"]["rows"] == 31
+    finally:
+        server.stop()
+
+
+def _lock_holder(path: Path) -> int:
+    """The process that holds a lock on a file; 0 = nobody."""
+    inode = path.stat().st_ino
+    for line in Path("/proc/locks").read_text().splitlines():
+        parts = line.split()
+        if parts[1] == "FLOCK" and parts[5].endswith(f":{inode}"):
+            return int(parts[4])
+    return 0
+
+
+def test_the_sensors_of_the_detector_are_those_that_are_sent() -> None:
+    assert tuple(row(0))[1:] == SENSORS
