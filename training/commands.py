@@ -177,6 +177,7 @@ def _say(line: str) -> None:
 # Each registers its command on `app`, and therefore comes last.
 from training import (  # noqa: E402
     again_command,  # noqa: F401
+    autoencoder_command,  # noqa: F401
     cnn_command,  # noqa: F401
     gan_command,  # noqa: F401
     mlp_command,  # noqa: F401

@@ -201,6 +201,10 @@ RECURRENT = Options(
     epochs=60, batch_size=32, optimizer="adamw", learning_rate=5e-3, l2=0.001, dropout=0.3,
     schedule="one-cycle", clip_norm=1.0,
 )  # fmt: skip
+#: The same of `glassline train autoencoder`.
+AUTOENCODER = Options(
+    epochs=100, batch_size=32, optimizer="adamw", learning_rate=3e-3, l2=0.001, schedule="one-cycle"
+)
 
 
 def flag_of(name: str) -> str:

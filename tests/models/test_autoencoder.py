@@ -11,7 +11,8 @@ import torch
 from skimage.metrics import structural_similarity
 
 from models import anomaly, autoencoder
-from models.anomaly import Combination, Detector, Mahalanobis, PixelError, divergence, ssim
+from models.anomaly import Combination, Detector, PixelError
+from models.anomaly_scores import Mahalanobis, Seen, divergence, scores_of, ssim
 from models.autoencoder import AutoencoderConfig
 from models.autoencoder_boards import BoardAutoencoder, BoardConfig
 from training.export import export
@@ -39,7 +40,7 @@ def detector(body: str, coding: str, windowed: bool) -> Detector:
         else autoencoder.of_pictures(config)
     )
     error = anomaly.ChannelError(3) if windowed else PixelError(1.0)
-    return Detector(network, error, anomaly.scores_of(shape, 4, coding == "variational", False))
+    return Detector(network, error, scores_of(shape, 4, coding == "variational", False))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_mahalanobis_distance_grows_least_along_what_varies_most() -> None:
     distance = Mahalanobis(2, shrink=0.0)
     distance.fit(codes)
     at = torch.tensor([[3.0, 0.0], [0.0, 3.0]])
-    seen = anomaly.Seen(at, at, at, at)
+    seen = Seen(at, at, at, at)
     assert distance(seen).flatten().tolist() == pytest.approx([1.0, 9.0], rel=0.1)
 
 

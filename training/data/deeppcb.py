@@ -46,6 +46,16 @@ VALIDATED = 0.1
 BOARD = ImageMedia(input="image", color="L", width=640, height=640)
 
 
+class Box(NamedTuple):
+    """Where a defect is on its board, in pixels, the ends left out; `defect` from 0."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    defect: int
+
+
 class Crop(NamedTuple):
     """A crop and its index in the labels."""
 
@@ -70,16 +80,16 @@ def load(root: Path, media: ImageMedia, good: bool, console: Console) -> Picture
     Raises:
         BadPictures: the folder is not such a data set, or a file in it is broken.
     """
-    lists = {name: _listed(root, name) for name in ("trainval.txt", "test.txt")}
+    lists = {name: listed(root, name) for name in ("trainval.txt", "test.txt")}
     held = set(_validated(lists["trainval.txt"]))
     digests: list[tuple[str, str]] = []
     crops: dict[str, list[Crop]] = {"train": [], "validation": [], "test": []}
-    boards = [(name, board) for name, listed in lists.items() for board in listed]
+    boards = [(name, one) for name, names in lists.items() for one in names]
     shown = track(boards, f"cutting {NAME}", console=console, disable=not console.is_terminal)
-    for name, board in shown:
-        part = "test" if name == "test.txt" else "validation" if board in held else "train"
+    for name, one in shown:
+        part = "test" if name == "test.txt" else "validation" if one in held else "train"
         margin = MARGIN if part == "train" else 0
-        crops[part] += _crops(root, board, SIDE + 2 * margin, good, digests)
+        crops[part] += _crops(root, one, SIDE + 2 * margin, good, digests)
     labels = (*DEFECTS, GOOD) if good else DEFECTS
     return Pictures(
         f"{NAME}, crops of {SIDE} x {SIDE} pixels",
@@ -115,13 +125,14 @@ def crop(board: NDArray[np.uint8], centre: tuple[int, int], side: int) -> NDArra
 
 
 def _crops(
-    root: Path, board: str, side: int, good: bool, digests: list[tuple[str, str]]
+    root: Path, name: str, side: int, good: bool, digests: list[tuple[str, str]]
 ) -> Iterator[Crop]:
     """Crops of a board; what was read is added to `digests`."""
-    tested = _board(root, f"{board}_test.png", digests)
-    template = _board(root, f"{board}_temp.png", digests) if good else None
-    for at, (centre, defect) in enumerate(_boxes(root, f"{board}.txt", digests)):
-        yield Crop(crop(tested, centre, side), defect)
+    tested = board(root, f"{name}_test.png", digests)
+    template = board(root, f"{name}_temp.png", digests) if good else None
+    for at, box in enumerate(boxes(root, f"{name}.txt", digests)):
+        centre = (box.left + box.right) // 2, (box.top + box.bottom) // 2
+        yield Crop(crop(tested, centre, side), box.defect)
         if template is not None and at % len(DEFECTS) == 0:
             yield Crop(crop(template, centre, side), len(DEFECTS))
 
@@ -144,16 +155,21 @@ def _part(
     return Part(np.concatenate(images), np.array([one.label for one in crops], np.int64))
 
 
-def _listed(root: Path, name: str) -> list[str]:
+def listed(root: Path, name: str) -> list[str]:
+    """The boards of a list.
+
+    Raises:
+        BadPictures: there is no such list, or nothing in it.
+    """
     if not (root / name).is_file():
         raise BadPictures(
             f"--data: {root} has no {name}, wanted the folder of DeepPCB with trainval.txt, "
             "test.txt and the boards that they list."
         )
-    listed = (root / name).read_text().split()
-    if not listed:
+    names = (root / name).read_text().split()
+    if not names:
         raise BadPictures(f"{root / name}: lists no board. Use the whole data set.")
-    return listed
+    return names
 
 
 def _validated(boards: list[str]) -> list[str]:
@@ -161,7 +177,12 @@ def _validated(boards: list[str]) -> list[str]:
     return [boards[at] for at in order[: max(1, round(VALIDATED * len(boards)))]]
 
 
-def _board(root: Path, name: str, digests: list[tuple[str, str]]) -> NDArray[np.uint8]:
+def board(root: Path, name: str, digests: list[tuple[str, str]]) -> NDArray[np.uint8]:
+    """A picture, (640, 640), 0 or 255; its file is added to `digests`.
+
+    Raises:
+        BadPictures: it cannot be read.
+    """
     try:
         body = (root / name).read_bytes()
         picture: NDArray[np.uint8] = decoded(body, BOARD)[0, 0]
@@ -171,16 +192,18 @@ def _board(root: Path, name: str, digests: list[tuple[str, str]]) -> NDArray[np.
     return picture
 
 
-def _boxes(
-    root: Path, name: str, digests: list[tuple[str, str]]
-) -> list[tuple[tuple[int, int], int]]:
-    """Centre and type, from 0, of each box: rows of x1, y1, x2, y2, type."""
+def boxes(root: Path, name: str, digests: list[tuple[str, str]]) -> list[Box]:
+    """The boxes of a board, whose file is added to `digests`.
+
+    Raises:
+        BadPictures: a row is not x1, y1, x2, y2, type.
+    """
     try:
         body = (root / name).read_bytes()
     except OSError as error:
         raise BadPictures(f"{root / name}: {error.strerror}. Use the whole data set.") from None
     digests.append((name, hashlib.sha256(body).hexdigest()))
-    boxes = []
+    found = []
     for number, line in enumerate(body.decode("ascii", "replace").splitlines(), 1):
         if not line.strip():
             continue
@@ -192,5 +215,5 @@ def _boxes(
                 f"type 1 to {len(DEFECTS)}."
             )
         left, top, right, bottom, defect = whole
-        boxes.append((((left + right) // 2, (top + bottom) // 2), defect - 1))
-    return boxes
+        found.append(Box(left, top, right, bottom, defect - 1))
+    return found

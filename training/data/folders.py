@@ -63,16 +63,8 @@ def load(root: Path, media: ImageMedia, skip_broken: bool, console: Console) -> 
             classes, a class with fewer than 5 pictures, or more than fits in memory.
     """
     labels, paths, others = _found(root)
-    _room(len(paths), media, root)
-    read = _read(root, paths, media, console)
-    if read.broken and not skip_broken:
-        raise BadPictures(
-            f"{root}: {_listed(read.broken)} broken: {'; '.join(read.broken[:NAMED])}. "
-            "Mend or remove them, or leave them out with --skip-broken."
-        )
+    read = _whole(root, paths, media, skip_broken, console)
     named = [path.relative_to(root).as_posix() for path in others]
-    _tell(console, root, "broken, left out", read.broken)
-    _tell(console, root, "copies of others, left out", read.copies)
     _tell(console, root, "neither PNG nor JPEG, left out", named)
     truth = np.array([file.label for file in read.files.values()], np.int64)
     parts = split_by_class(truth, labels, str(root))
@@ -88,6 +80,57 @@ def load(root: Path, media: ImageMedia, skip_broken: bool, console: Console) -> 
         variation="crop-flip",
         notes={"broken_left_out": len(read.broken), "copies_left_out": len(read.copies)},
     )
+
+
+def read(
+    root: Path,
+    paths: list[tuple[Path, int]],
+    media: ImageMedia,
+    skip_broken: bool,
+    console: Console,
+) -> tuple[list[File], NDArray[np.uint8]]:
+    """Pictures, each with its label: what they are, and (n, C, H, W) in the same order.
+
+    Copies of a picture within a label count once.
+
+    Args:
+        root: what names are relative to.
+        paths: each with its label.
+        media, skip_broken, console: as of `load`.
+
+    Raises:
+        BadPictures: there are none, one is broken, one has two labels, or they do not fit in
+            memory.
+    """
+    if not paths:
+        raise BadPictures(f"{root}: got no PNG or JPEG files, wanted some. Mend the folder.")
+    found = _whole(root, paths, media, skip_broken, console)
+    return list(found.files.values()), np.concatenate(found.images)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """PNG and JPEG files of a folder, subfolders included, by name."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_picture(path)]
+
+
+def _whole(
+    root: Path,
+    paths: list[tuple[Path, int]],
+    media: ImageMedia,
+    skip_broken: bool,
+    console: Console,
+) -> _Read:
+    """What was read; it is said what was left out."""
+    _room(len(paths), media, root)
+    read = _read(root, paths, media, console)
+    if read.broken and not skip_broken:
+        raise BadPictures(
+            f"{root}: {_listed(read.broken)} broken: {'; '.join(read.broken[:NAMED])}. "
+            "Mend or remove them, or leave them out with --skip-broken."
+        )
+    _tell(console, root, "broken, left out", read.broken)
+    _tell(console, root, "copies of others, left out", read.copies)
+    return read
 
 
 def _read(root: Path, paths: list[tuple[Path, int]], media: ImageMedia, console: Console) -> _Read:

@@ -65,8 +65,8 @@ def load(
     channels = tuple(name for name in cells.columns if name not in held)
     if not channels:
         raise BadSequences(f"table '{path.name}': no channels are left besides {sorted(held)}.")
-    order = _ordered(cells, path.name, sequence, time)
-    values = np.stack([_numbers(cells, path.name, name) for name in channels], axis=1)
+    order = ordered(cells, path.name, sequence, time)
+    values = np.stack([numbers(cells, path.name, name) for name in channels], axis=1)
     series = tuple(values[rows].astype(np.float32) for rows in order.values())
     labels: tuple[str, ...] = ()
     kind: Literal["classify", "regress"] = "regress"
@@ -88,7 +88,7 @@ def load(
     )
 
 
-def _ordered(cells: Cells, name: str, sequence: str, time: str) -> dict[str, NDArray[np.intp]]:
+def ordered(cells: Cells, name: str, sequence: str, time: str) -> dict[str, NDArray[np.intp]]:
     """Rows of each sequence in the order of time.
 
     Raises:
@@ -147,7 +147,7 @@ def _is_moment(cell: str) -> bool:
     return True
 
 
-def _numbers(cells: Cells, name: str, column: str) -> NDArray[np.float64]:
+def numbers(cells: Cells, name: str, column: str) -> NDArray[np.float64]:
     """A column's values, NaN where there is a gap."""
     values = np.full(len(cells.lines), np.nan)
     for row, cell in enumerate(cells.columns[column]):
@@ -189,7 +189,7 @@ def _truth(
         task == "auto" and (not numeric or (whole and len(set(column)) <= MOST_CLASSES))
     )
     if not classes:
-        return "regress", _numbers(cells, name, target)[:, np.newaxis], ()
+        return "regress", numbers(cells, name, target)[:, np.newaxis], ()
     labels = tuple(sorted(set(column), key=(lambda one: float(one)) if numeric else str))
     if len(labels) < 2:
         raise BadSequences(

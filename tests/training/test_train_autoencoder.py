@@ -1,0 +1,218 @@
+"""Every kind of autoencoder learns what is normal, is released, served and explained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from sklearn.metrics import roc_auc_score
+
+from models.anomaly import Detector
+from models.autoencoder import Autoencoder
+from models.autoencoder_boards import BoardAutoencoder
+from service.errors import CalibrationError
+from service.explain.parameters import ExplainParameters
+from service.inference.session import Session
+from service.modalities.choice import explainer_of
+from service.store import ModelStore, StoredModel
+from service.tasks.task import task_of
+from training import autoencoder_losses, damage, train_autoencoder
+from training.autoencoder_config import KINDS, Config
+from training.candidate import some_rows
+from training.data import digits, one_class_sources
+from training.data.one_class import OneClass, of_pictures
+from training.open_graph import OpenGraph
+from training.options import AUTOENCODER, WrongOption
+from training.train_autoencoder import learn, main
+
+QUIET = Console(quiet=True)
+TINY = replace(AUTOENCODER, epochs=6)
+
+
+def squares(rows: int, side: int = 32, broken: bool = False, seed: int = 0) -> np.ndarray:
+    """White squares on black, somewhere; broken ones have a dark hole. (n, 1, side, side)."""
+    random = np.random.default_rng(seed)
+    pictures = np.zeros((rows, 1, side, side), np.uint8)
+    for picture in pictures:
+        y, x = random.integers(2, side - side // 2 - 2, 2)
+        picture[0, y : y + side // 2, x : x + side // 2] = 255
+        if broken:
+            hole = side // 6
+            y, x = (at + side // 4 - hole // 2 for at in (y, x))
+            picture[0, y : y + hole, x : x + hole] = 0
+    return pictures
+
+
+def data_of(config: Config) -> OneClass:
+    return one_class_sources.load(config, QUIET)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    return ModelStore(tmp_path_factory.mktemp("home"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [(kind, "digits") for kind in ("conv", "sparse", "vae")]
+    + [(kind, "power-demand") for kind in ("dense", "denoising", "lstm")],
+)
+def test_every_kind_is_released_answers_and_is_explained(
+    kind: str, data: str, store: ModelStore
+) -> None:
+    size = 16 if data == "digits" else None
+    config = Config(kind=kind, data=data, name=f"{kind}-{data}", size=size, latent=6, units=8,  # type: ignore[arg-type]
+                    window=24, options=TINY)  # fmt: skip
+    stored = main(config, store, QUIET)
+    manifest = stored.manifest
+    assert manifest.task == "anomaly"
+    assert manifest.calibration is not None
+    assert manifest.parity.label_flips == 0
+    assert manifest.parity.max_abs_difference <= manifest.parity.tolerance
+    assert manifest.metrics["auroc"] > 0.6
+    names = [output.name for output in manifest.outputs]
+    assert names == ["score", "error", "reconstruction", "latent", "parts"]
+    assert_answers(stored, data_of(config))
+
+
+def assert_answers(stored: StoredModel, data: OneClass) -> None:
+    name = stored.manifest.inputs[0].name
+    rows = {name: data.test[:20]}
+    answers = task_of(stored).answer(Session(stored).run(rows))
+    assert answers["score"].shape == (20, 1)
+    assert set(answers["verdict"]) <= {"normal", "anomaly"}
+    assert answers["reconstruction"].shape == rows[name].shape
+    graph = OpenGraph(stored, Session(stored))
+    parameters = ExplainParameters(num_samples=60, seed=0)
+    told = explainer_of(graph, some_rows(rows, slice(1)), 0, parameters).explain(None, 1e12)
+    assert told.of().name == "score"
+
+
+@pytest.mark.slow
+def test_a_denoising_autoencoder_of_large_pictures_sees_holes_where_they_are() -> None:
+    train, held = squares(24, 128), squares(4, 128, seed=1)
+    config = Config(kind="denoising", latent=4, units=16, patch=64,
+                    options=replace(AUTOENCODER, epochs=30, batch_size=8))  # fmt: skip
+    detector, _ = learn(config, train, held)
+    assert isinstance(detector.network, BoardAutoencoder)
+    tested = np.concatenate([squares(8, 128, seed=2), squares(8, 128, True, seed=2)])
+    with torch.inference_mode():
+        score, error, *_ = detector.eval()(torch.from_numpy(tested))
+    wrong = np.arange(16) >= 8
+    assert roc_auc_score(wrong, score[:, 0]) > 0.7
+    holes = tested[8:, 0] != tested[:8, 0]
+    assert roc_auc_score(holes.ravel(), error[8:].numpy().ravel()) > 0.9
+
+
+def test_the_same_seed_gives_the_same_scores() -> None:
+    data = of_pictures(digits.load(), "0")
+    config = Config(kind="dense", options=replace(TINY, epochs=2))
+    scores = []
+    for _ in range(2):
+        detector, _ = learn(config, data.train, data.held)
+        with torch.inference_mode():
+            scores.append(detector.eval()(torch.from_numpy(data.test[:10]))[0])
+    assert torch.equal(*scores)
+
+
+@pytest.mark.parametrize(
+    ("words", "shape", "message"),
+    [
+        ({"kind": "vae"}, (1, 128, 128), r"--kind: got vae, whose code is one vector"),
+        ({"kind": "lstm"}, (1, 32, 32), "lstm reads windows"),
+        ({"loss": "ssim"}, (30, 8), "--loss: got ssim, which is of pictures"),
+        ({"augment": "turns"}, (30, 8), "--augment: got turns, which is of pictures"),
+        ({}, (1, 8, 8), "--size: got 8, wanted at least 16"),
+    ],
+)
+def test_what_does_not_suit_the_rows_is_refused(
+    words: dict[str, str], shape: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(WrongOption, match=message):
+        Config(**words).check(shape)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"kind": "vae", "loss": "l2"}, "a vae has its own, its likelihood"),
+        ({"events_per_hour": 1.0}, "got one of them, wanted both"),
+        ({"events_per_hour": 9.0, "rows_per_hour": 9.0}, "wanted less than the 9"),
+        ({"kind": "gan"}, "wanted one of dense, conv, lstm, sparse, denoising, vae"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    words: dict[str, object], message: str
+) -> None:
+    with pytest.raises(WrongOption, match=message):
+        Config(**words)  # type: ignore[arg-type]
+
+
+def test_too_few_rows_for_the_budget_are_told_of_before_training(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match="for a budget of 0.001, wanted at least 999"):
+        main(Config(budget=0.001), ModelStore(tmp_path), QUIET)
+
+
+def test_a_divergence_that_is_annealed_counts_more_and_more() -> None:
+    config = Config(kind="vae", latent=3, units=4)
+    network = train_autoencoder.network_of(config, squares(4, 16))
+    assert isinstance(network, Autoencoder)
+    loss = autoencoder_losses.variational(network, annealed=10)
+    rows = torch.from_numpy(squares(4, 16))
+    answer = (network.scaling(rows) * 0.5, torch.ones(4, 3), torch.zeros(4, 3))
+    found = []
+    for updates in (0, 5, 10, 20):
+        network.updates.fill_(updates)
+        found.append(float(loss(answer, rows)))
+    # A divergence of 3 x 0.5 nats over 256 pixels, in full after ten updates.
+    assert found[1] - found[0] == pytest.approx(0.5 * 1.5 / 256, abs=1e-6)
+    assert found[2] - found[0] == pytest.approx(1.5 / 256, abs=1e-6)
+    assert found[3] == found[2]
+    network.eval()
+    network.updates.zero_()
+    assert float(loss(answer, rows)) == found[2]
+
+
+def test_a_sparse_code_costs_what_two_coins_differ_by() -> None:
+    config = Config(kind="sparse", latent=2, units=4)
+    network = train_autoencoder.network_of(config, squares(4, 16))
+    rows = torch.from_numpy(squares(4, 16))
+    right = network.scaling(rows)  # type: ignore[operator]
+    loss = autoencoder_losses.sparse(network, "l2", active=0.1, weight=1.0)
+    assert float(loss((right, torch.full((4, 2), 0.1)), rows)) == pytest.approx(0, abs=1e-6)
+    # 0.1 ln(0.1 / 0.5) + 0.9 ln(0.9 / 0.5)
+    assert float(loss((right, torch.full((4, 2), 0.5)), rows)) == pytest.approx(0.36806, abs=1e-4)
+
+
+def test_damage_leaves_shape_and_range_and_changes_something() -> None:
+    torch.manual_seed(0)
+    pictures = torch.from_numpy(squares(16, 96))
+    drawn = damage.Strokes()(pictures)
+    changed = (drawn != pictures).flatten(1).float().mean(dim=1)
+    assert drawn.dtype == torch.uint8
+    assert set(drawn.unique().tolist()) == {0, 255}
+    assert (changed > 0).sum() >= 8
+    assert 0.001 < float(changed.mean()) < 0.2
+    noisy = damage.noisy(pictures)
+    assert ((noisy >= 0) & (noisy <= 255)).all()
+    windows = torch.randn(5, 20, 3)
+    spoiled = damage.dropped_out(windows, torch.full((3,), 7.0), torch.ones(3), noise=0.0)
+    hidden = spoiled == 7.0
+    assert (hidden.sum(dim=(1, 2)) == 5).all()
+    assert torch.equal(spoiled[~hidden], windows[~hidden])
+
+
+def test_every_kind_is_released_somewhere_above() -> None:
+    assert set(KINDS) == {"conv", "sparse", "vae", "dense", "denoising", "lstm"}
+
+
+def test_a_detector_names_its_scores() -> None:
+    data = of_pictures(digits.load(), "0")
+    detector, _ = learn(Config(kind="vae", options=replace(TINY, epochs=1)), data.train, data.held)
+    assert isinstance(detector, Detector)
+    assert detector.names == ("pixel", "ssim", "multiscale", "mahalanobis", "elbo")

@@ -1,0 +1,235 @@
+"""Train an autoencoder on what is normal and release it. Read `main` from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor, nn
+
+from models import autoencoder
+from models.anomaly import ChannelError, Detector, PixelError
+from models.anomaly_scores import Mahalanobis, NegativeElbo, scores_of
+from models.autoencoder import AutoencoderConfig
+from models.autoencoder_boards import BoardAutoencoder, BoardConfig
+from models.blocks import Pixels
+from service.anomaly import conformal
+from service.store import ModelStore, StoredModel
+from training import autoencoder_losses, damage
+from training.augment import cropped, turns, variation_of
+from training.autoencoder_candidate import budget_of, candidate_of
+from training.autoencoder_config import Config
+from training.data import one_class_sources
+from training.fitting import Fitted, Loss, fit
+from training.lessons import one_thread
+from training.options import WrongOption
+from training.release import release
+
+Rows = NDArray[np.uint8] | NDArray[np.float32]
+#: Values of the rows that go through the network together: they stay in the cache.
+TOGETHER = 1_250_000
+#: Patches of a held picture that choose the epoch.
+PATCHES = 4
+
+
+def main(config: Config, store: ModelStore, console: Console) -> StoredModel:
+    """Load, learn what is normal, calibrate, release.
+
+    Raises:
+        WrongOption: an option does not fit the data or the machine.
+        BadNormal, BadPictures, BadSequences, BadFile: nothing can be learnt from the data.
+        GlasslineError: training diverged, or too few rows calibrate the budget.
+        ReleaseRefused: the exported graph is not the trained network.
+    """
+    data = one_class_sources.load(config, console)
+    config.check(data.shape)
+    if not config.evt:  # too few rows are told of before anything is trained
+        conformal.rank(len(data.calibration), budget_of(config).rate)
+    detector, fitted = learn(config, data.train, data.held, console)
+    with console.status("exporting, comparing with the trained network, calibrating ..."):
+        return release(candidate_of(config, data, detector, fitted), store)
+
+
+def learn(
+    config: Config, train: Rows, held: Rows, console: Console | None = None
+) -> tuple[Detector, Fitted]:
+    """Fit a network to anomaly-free rows, and its scores to what is usual of them.
+
+    Args:
+        config: of these `kind`, `loss`, `latent`, `units` and the like, not the data.
+        train: (n, C, H, W) UINT8 or (n, T, C) FP32; the network and the latent distance.
+        held: more of them, not trained on: the epoch, what an error usually is, and how the
+            scores are put together.
+
+    Raises:
+        WrongOption: an option does not fit the rows or the machine.
+        GlasslineError: training diverged.
+    """
+    console = console or Console(quiet=True)
+    config.check(train.shape[1:])
+    torch.manual_seed(config.options.seed)
+    network = network_of(config, train)
+    fitted = _fitted(config, network, train, held, console)
+    detector = _detector(config, network, train.shape[1:])
+    fit_scores(detector, train, held)
+    return detector, fitted
+
+
+def network_of(config: Config, train: Rows) -> nn.Module:
+    """The network, with fresh weights; channels are scaled by their training rows."""
+    shape = train.shape[1:]
+    if config.is_large(shape):
+        board = BoardConfig(channels=shape[0], skips=config.kind == "denoising",
+                            latent=config.latent, widths=_widths(config))  # fmt: skip
+        if shape[1] % board.multiple or shape[2] % board.multiple:
+            raise WrongOption(
+                f"--size: got {shape[2]} x {shape[1]}, wanted multiples of {board.multiple} pixels."
+            )
+        return BoardAutoencoder(board)
+    wanted = AutoencoderConfig(
+        shape, config.body, config.coding, config.latent, config.units,
+        config.options.activation, config.options.dropout,
+    )  # fmt: skip
+    if len(shape) == 3:
+        return autoencoder.of_pictures(wanted)
+    steps = train.reshape(-1, shape[1]).astype(np.float64)
+    spread = steps.std(axis=0)
+    return autoencoder.of_windows(
+        wanted, steps.mean(axis=0).tolist(), np.where(spread > 0, spread, 1.0).tolist()
+    )
+
+
+def _widths(config: Config) -> tuple[int, ...]:
+    first = config.units // 2
+    return (first, 2 * first, 3 * first, 4 * first)
+
+
+class Taught(nn.Module):
+    """A network as it is taught: rows are varied, then damaged, and it is asked for the former.
+
+    Output: what the network answers, and the rows that are wanted; of rows that are only looked
+    at, nothing.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        vary: Callable[[Tensor], Tensor] | None,
+        spoil: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.vary = vary
+        self.spoil = spoil
+
+    def forward(self, row: Tensor) -> tuple[Any, Tensor | None]:
+        if not self.training:
+            return self.network(row), None
+        wanted = row if self.vary is None else self.vary(row)
+        return self.network(wanted if self.spoil is None else self.spoil(wanted)), wanted
+
+
+def _fitted(
+    config: Config, network: nn.Module, train: Rows, held: Rows, console: Console
+) -> Fitted:
+    large = config.is_large(train.shape[1:])
+    spoil = _spoiling(network, large) if config.kind == "denoising" else None
+    looked_at = torch.from_numpy(held)
+    if large:
+        looked_at = cropped(looked_at.repeat(PATCHES, 1, 1, 1), config.patch)
+    shown = looked_at if spoil is None else spoil(looked_at)
+    rows = torch.from_numpy(train)
+    loss = _taught(_loss(config, network, large, len(train)))
+    return fit(
+        Taught(network, _varying(config, train.shape[1:], large), spoil),
+        loss=loss,
+        score=("error", _taught(autoencoder_losses.plain(network, "l2"))),
+        train=(rows, rows),
+        validation=(shown, looked_at),
+        options=config.options,
+        title=config.name,
+        console=console,
+        validated=max(1, TOGETHER // looked_at[0].numel()),
+    )
+
+
+def _varying(
+    config: Config, shape: tuple[int, ...], large: bool
+) -> Callable[[Tensor], Tensor] | None:
+    """How a row becomes what is to be reconstructed."""
+    if large:
+        return lambda boards: turns(boards, config.patch).to(torch.uint8)
+    if config.augment == "none":
+        return None
+    return variation_of(config.augment, shape[1])
+
+
+def _spoiling(network: nn.Module, large: bool) -> Callable[[Tensor], Tensor]:
+    """How it is damaged: strokes of large pictures, noise and gaps of everything else."""
+    if large:
+        return damage.Strokes()
+    if isinstance(network.scaling, Pixels):
+        return damage.noisy
+    channels = network.scaling
+    return lambda window: damage.dropped_out(window, channels.shift, channels.scale)  # type: ignore[arg-type, union-attr]
+
+
+def _loss(config: Config, network: nn.Module, large: bool, rows: int) -> Loss:
+    kind = config.loss or ("cross-entropy" if large else "l2")
+    if config.kind == "vae":
+        assert isinstance(network, autoencoder.Autoencoder)
+        batches = max(1, rows // config.options.batch_size)
+        return autoencoder_losses.variational(network, config.anneal * batches)
+    if config.kind == "sparse":
+        return autoencoder_losses.sparse(network, kind, config.active, config.sparsity)
+    return autoencoder_losses.plain(network, kind)
+
+
+def _taught(loss: Loss) -> Loss:
+    """A loss of what `Taught` answers."""
+
+    def of_both(answer: Any, wanted: Tensor) -> Tensor:
+        said, varied = answer
+        return loss(said, wanted if varied is None else varied)
+
+    return of_both
+
+
+def _detector(config: Config, network: nn.Module, shape: tuple[int, ...]) -> Detector:
+    large = config.is_large(shape)
+    scores = scores_of(shape, config.latent, config.kind == "vae", large)
+    if len(shape) == 2:
+        return Detector(network, ChannelError(shape[1]), scores)
+    sigma = config.smooth if config.smooth is not None else (8.0 if large else 1.0)
+    return Detector(network, PixelError(sigma, 4 if large and sigma >= 4 else 1), scores)
+
+
+def fit_scores(detector: Detector, train: Rows, held: Rows) -> None:
+    """Learn what is usual: codes of training rows, errors and scores of held rows."""
+    detector.eval()
+    for score in detector.parts.values():
+        if isinstance(score, Mahalanobis):
+            score.fit(torch.cat([seen.code for seen in _seen(detector, train)]))
+        if isinstance(score, NegativeElbo):
+            score.fit(*_rows(detector, held))
+    if isinstance(detector.error, ChannelError):
+        detector.error.fit(*_rows(detector, held))
+    parts = torch.cat([detector.scores(seen) for seen in _seen(detector, held)])
+    detector.combination.fit(parts)
+
+
+def _rows(detector: Detector, rows: Rows) -> tuple[Tensor, Tensor]:
+    seen = list(_seen(detector, rows))
+    return torch.cat([one.row for one in seen]), torch.cat([one.reconstruction for one in seen])
+
+
+def _seen(detector: Detector, rows: Rows) -> Any:
+    """What the scores look at, some rows at a time."""
+    size = max(1, TOGETHER // rows[0].size)
+    for start in range(0, len(rows), size):
+        with torch.inference_mode(), one_thread():
+            yield detector.seen(torch.from_numpy(rows[start : start + size]))
