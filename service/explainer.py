@@ -14,7 +14,8 @@ import orjson
 
 from service import tracing
 from service.audit.arrays import decode_array
-from service.audit.recorder import Recorder, open_records
+from service.audit.opening import open_records
+from service.audit.recorder import Recorder
 from service.errors import (
     GlasslineError,
     UnknownRecord,

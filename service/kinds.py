@@ -20,6 +20,8 @@ ROLES: dict[Task, frozenset[str]] = {
     "translate": frozenset({"encode", "step"}),
     "generate": frozenset({"predict"}),
 }
+#: Outputs of a detector that are as large as its input.
+LARGE = frozenset({"error", "reconstruction"})
 
 
 def check(manifest: Manifest) -> None:

@@ -162,6 +162,11 @@ class Manifest(Part):
         return self.media if isinstance(self.media, SubwordMedia) else None
 
     @property
+    def on_request(self) -> frozenset[str]:
+        """Outputs as large as the input: sent to whoever names them, recorded by their digests."""
+        return kinds.LARGE if self.task == "anomaly" else frozenset()
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """Names of what the first output holds, one a column; none where nobody named them."""
         return self.labels or self.outputs[0].features or ()

@@ -30,8 +30,9 @@ class ImageMedia(Part):
     color: Literal["L", "RGB"]
     width: int = Field(gt=0)
     height: int = Field(gt=0)
-    #: stretch: resize both sides; cover: resize the short side, then crop the centre.
-    fit: Literal["stretch", "cover"] = "stretch"
+    #: stretch: resize both sides; cover: resize the short side, then crop the centre; exact: a
+    #: picture of another size or colour mode is refused, for models that judge fine structure.
+    fit: Literal["stretch", "cover", "exact"] = "stretch"
 
     def check(self, inputs: Sequence[Tensor], assets: Collection[str]) -> None:
         """Refuse inputs that pictures do not fit, with ValueError."""

@@ -5,7 +5,6 @@ Where several processes keep their values in files (see `metrics_setup`), `expos
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -24,10 +23,10 @@ from service import metrics_files, stream_metrics, tally, tracing
 from service.metrics_setup import DIRECTORY as _DIRECTORY
 from service.metrics_setup import EXPLAIN_BUCKETS, PREDICT_BUCKETS
 from service.metrics_setup import MODEL as _MODEL
-from service.tally import moment, observer
+from service.tally import observer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from prometheus_client.samples import Sample
 
@@ -135,73 +134,29 @@ AUDIT_GROUP = Histogram(
 AUDIT_MISSED = Counter(
     "glassline_audit_missed", "Answers without a record: GLASSLINE_RECORD_FAILURE is open.", _MODEL
 )
+VERDICTS = Counter(
+    "glassline_verdicts", "Rows that a detector judged, by its verdict.", (*_MODEL, "verdict")
+)
+P_VALUE = Histogram(
+    "glassline_p_value",
+    "p-values of the rows that a detector judged; even while they are as in its calibration.",
+    _MODEL,
+    buckets=(0.0001, 0.001, 0.01, 0.05, *(share / 10 for share in range(1, 10)), 1.0),
+)
+SCORE_OVER_THRESHOLD = Histogram(
+    "glassline_score_over_threshold_ratio",
+    "Scores of the rows that a detector judged, over its threshold; above 1 = an anomaly.",
+    _MODEL,
+    buckets=(0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 5.0, 10.0),
+)
 
 _ALL = (
     REQUEST_DURATION, PREPROCESS, QUEUE, PREDICT, POSTPROCESS, EXPLAIN, BATCH_ROWS,
     LAST_INFERENCE, REQUESTS_WAITING, REQUESTS_REFUSED, EXPLANATION_SAMPLES,
     EXPLANATION_R2, EXPLANATIONS, EXPLANATIONS_WAITING, MODEL_LOAD, MODEL_PROVIDER,
-    DEVICE_FALLBACKS, AUDIT_APPEND, AUDIT_GROUP, AUDIT_MISSED, *stream_metrics.ALL,
+    DEVICE_FALLBACKS, AUDIT_APPEND, AUDIT_GROUP, AUDIT_MISSED, VERDICTS, P_VALUE,
+    SCORE_OVER_THRESHOLD, *stream_metrics.ALL,
 )  # fmt: skip
-
-
-class ModelMetrics:
-    """The metrics of one model version, their labels bound once.
-
-    Args:
-        model: a name that is in the store: labels stay bounded.
-        version: its version.
-    """
-
-    __slots__ = (
-        "_explain", "_labels", "_last", "_load", "_predict", "_provider", "_r2", "_rows",
-        "_samples", "postprocess", "preprocess", "queued", "waiting",
-    )  # fmt: skip
-
-    def __init__(self, model: str, version: str) -> None:
-        self._labels = (model, version)
-        self._provider: Gauge | None = None
-        #: seconds to decode a request body
-        self.preprocess = tracing.stage("decode", observer(PREPROCESS.labels(model, version)))
-        #: seconds that a request waited before its batch ran
-        self.queued = observer(QUEUE.labels(model, version))
-        #: seconds to encode an answer
-        self.postprocess = tracing.stage("encode", observer(POSTPROCESS.labels(model, version)))
-        self._predict = tracing.stage("infer", observer(PREDICT.labels(model, version)))
-        self._rows = tracing.rows(observer(BATCH_ROWS.labels(model, version)))
-        self._last = moment(LAST_INFERENCE.labels(model, version))
-        #: gauge of requests in this model's queue
-        self.waiting = REQUESTS_WAITING.labels(model, version)
-        self._explain = EXPLAIN.labels(model, version)
-        self._samples = EXPLANATION_SAMPLES.labels(model, version)
-        self._r2 = EXPLANATION_R2.labels(model, version)
-        self._load = MODEL_LOAD.labels(model, version)
-
-    def loaded(self, seconds: float, provider: str | None, fallback: str = "") -> None:
-        """The model was loaded; `provider` is None if it is not served, `fallback` why on a CPU."""
-        self._load.observe(seconds)
-        if fallback:
-            DEVICE_FALLBACKS.labels(*self._labels).inc()
-        if provider is not None:
-            self._provider = MODEL_PROVIDER.labels(*self._labels, provider)
-            self._provider.set(1)
-
-    def unloaded(self) -> None:
-        """The model is served by this process no more."""
-        if self._provider is not None:
-            self._provider.set(0)
-
-    def predict(self, seconds: float, rows: int) -> None:
-        """The graph ran once on so many rows."""
-        self._predict(seconds)
-        self._rows(rows)
-        self._last.seconds = time.time()
-
-    def explained(self, seconds: float, samples: int, r2: Sequence[float]) -> None:
-        """An explanation was made from so many samples, with an R² for each label."""
-        self._explain.observe(seconds)
-        self._samples.observe(samples)
-        for value in r2:
-            self._r2.observe(value)
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})

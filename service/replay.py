@@ -37,7 +37,8 @@ class Outcome:
         verdict: `within tolerance` is that of the model's release (`manifest.parity`).
         tolerance: absolute, in the unit of the scores.
         difference: the largest absolute one; None where values cannot be compared.
-        differing: names of what differs.
+        differing: names of what differs; outputs that are recorded by their digests among them,
+            which say nothing of how far.
         environment: fields that are not as they were, with what they were and are.
         reason: why it could not be replayed.
     """
@@ -196,6 +197,8 @@ def _distance(then: Mapping[str, Any] | None, now: NDArray[Any]) -> float:
     """The largest absolute difference between a recorded output and this one."""
     if then is None or list(now.shape) != then["shape"] or now.dtype.kind != "f":
         return np.inf
+    if "base64" not in then:
+        return 0.0  # recorded by its digest: that it differs is told, not by how much
     raw = np.frombuffer(base64.b64decode(then["base64"]), now.dtype.newbyteorder("<"))
     gap = np.abs(raw.reshape(now.shape).astype(np.float64) - now.astype(np.float64))
     return float(gap.max(initial=0.0))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from service import tracing
 from service.access import Keyring
-from service.audit.recorder import Recorder, Writer, open_records
+from service.audit.opening import open_records
+from service.audit.recorder import Recorder, Writer
 from service.audit.store import RecordStore
 from service.crew import Crew
 from service.errors import GlasslineError, Unavailable

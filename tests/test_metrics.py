@@ -19,7 +19,8 @@ from tests.running_server import REPOSITORY
 WORKER = """
 import sys, time
 from service import metrics, tally
-model = metrics.ModelMetrics("m", "1")
+from service.model_metrics import ModelMetrics
+model = ModelMetrics("m", "1")
 for _ in range(int(sys.argv[1])):
     model.predict(0.002, 4)
 metrics.EXPLANATIONS_WAITING.inc(int(sys.argv[1]))
@@ -34,7 +35,8 @@ EXPOSE = "from service import metrics; print(metrics.exposition()[0].decode())"
 #: Every method and every metric once.
 EVERYTHING = """
 from service import metrics
-model = metrics.ModelMetrics("m", "1")
+from service.model_metrics import ModelMetrics
+model = ModelMetrics("m", "1")
 model.loaded(1.5, "CPUExecutionProvider", "no driver")
 model.preprocess(0.001)
 model.queued(0.001)
@@ -59,6 +61,11 @@ stream_metrics.ACTIVE.labels("m", "1").inc()
 stream_metrics.FLOODS.inc()
 stream_metrics.DEADLINES.labels("m", "1").inc()
 stream_metrics.UNEXPLAINED.labels("flood or shelved").inc()
+import numpy as np
+verdict = np.array(["anomaly", "normal", "normal"], object)
+threshold, score = np.full(3, 2.0, np.float32), np.array([[5.0], [1.0], [0.5]], np.float32)
+p_value = np.array([0.002, 0.4, 0.7])
+model.judged({"verdict": verdict, "p_value": p_value, "threshold": threshold, "score": score})
 """
 
 
@@ -173,6 +180,9 @@ def test_every_documented_metric_is_shown_with_its_type_and_help(
     assert values["glassline_model_provider"] == 1
     assert values["glassline_requests_waiting"] == 3
     assert values["glassline_explanation_r2_count"] == 2
+    assert values["glassline_p_value_sum"] == pytest.approx(1.102)
+    assert values["glassline_score_over_threshold_ratio_sum"] == pytest.approx(3.25)
+    assert 'glassline_verdicts_total{model="m",verdict="normal",version="1"} 2.0' in text
     assert 'http_server_request_duration_seconds_count{method="-",model="-"' in text
 
 

@@ -23,7 +23,8 @@ from tests.test_metrics import EXPOSE, printed, python, samples, workers
 SHORT_LIFE = """
 import os, signal
 from service import metrics, tally
-model = metrics.ModelMetrics("m", "1")
+from service.model_metrics import ModelMetrics
+model = ModelMetrics("m", "1")
 for _ in range(3):
     model.predict(0.002, 4)
 metrics.EXPLANATIONS.labels("done").inc(2)

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import importlib.metadata
-import logging
-import math
 import os
-import platform
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -22,27 +15,21 @@ from numpy.typing import NDArray
 
 from service import __version__
 from service.audit.arrays import described, described_part, encode_array
-from service.audit.canonical import Part, canonical_part
+from service.audit.canonical import canonical_part
 from service.audit.channel import RecordChannel
-from service.audit.log_writer import LogWriter
+from service.audit.decided import decided
 from service.audit.record import Payload, build, build_prepared, new_id, timestamp
-from service.audit.sequencer import socket_path
-from service.audit.store import RecordStore, StoredRecord
+from service.audit.recorded_model import RecordedModel
+from service.audit.store import StoredRecord
 from service.audit.writer import RecordWriter
-from service.manifest import Manifest
-from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.explain.evidence import NativeEvidence
     from service.explain.explanation import ImageExplanation
     from service.explain.feature_explanation import FeatureExplanation
 
-#: Unix sockets have paths of 104 bytes or more, the closing NUL counted.
-LONGEST_SOCKET = 103
 #: Makes records durable: `submit` from an event loop, `append` from any thread.
 Writer = RecordChannel | RecordWriter
-_log = logging.getLogger("glassline.records")
-
 NPY = "application/x-npy"
 JSON = "application/json"
 
@@ -55,38 +42,6 @@ class RequestContext:
     caller: str
     trace_id: str | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedModel:
-    """What a record says of the model and of what it ran on."""
-
-    manifest: Manifest
-    #: the record's `model` field
-    identity: Part
-    #: the record's `environment` field
-    environment: Part
-
-    @classmethod
-    def of(
-        cls, manifest: Manifest, runtime_version: str, provider: str, threads: int
-    ) -> RecordedModel:
-        """The parts that are the same for every answer of a loaded model."""
-        identity = {
-            "name": manifest.name,
-            "version": manifest.version,
-            "manifest_sha256": manifest.digest,
-            "card_sha256": hashlib.sha256(manifest.card.encode()).hexdigest(),
-            "graphs": {role: graph.sha256 for role, graph in manifest.graphs.items()},
-        }
-        runtime = {
-            "version": runtime_version,
-            "provider": provider,
-            "threads": threads,
-            "graph_optimisation": "all",
-        }
-        environment = {**_environment(), "onnxruntime": runtime}
-        return cls(manifest, canonical_part(identity), canonical_part(environment))
 
 
 class Recorder:
@@ -119,28 +74,27 @@ class Recorder:
     ) -> tuple[str, asyncio.Future[None]]:
         """Record a prediction; returns its id, and a future that is done once it is durable.
 
-        Nobody may be told before: the future raises Unavailable where it could not be.
+        Outputs as large as the input stand in it by their digests: they can be computed again
+        from the input, and go with it when it is erased. Nobody may be told before: the future
+        raises Unavailable where it could not be.
 
         Raises:
             Unavailable: the writer is closed.
             Overloaded: too many records wait.
         """
         record_id = record_id or new_id()
-        labels = _decided(model.manifest, outputs)
-        confidence = [float(value) for value in outputs.get("confidence", ())]
-        decision = {"labels": labels, "confidence": confidence, "threshold": None}
+        found = decided(model.manifest, outputs)
+        by_digest = model.manifest.on_request
         content = {
             **self._common(model, context),
             "inputs": [described_part(n, a, content=False) for n, a in inputs.items()],
-            "outputs": [described_part(n, a, content=True) for n, a in outputs.items()],
-            "decision": canonical_part(decision),
+            "outputs": [
+                described_part(n, a, content=n not in by_digest) for n, a in outputs.items()
+            ],
+            "decision": found.decision,
             "reproducibility": "bit-exact",
         }
-        columns = {
-            **_columns(model, context),
-            "decision": labels[0][:256] if labels else None,
-            "score": confidence[0] if confidence else _first_value(model.manifest, outputs),
-        }
+        columns = {**_columns(model, context), "decision": found.found_by, "score": found.score}
         payloads = tuple(Payload(n, NPY, encode_array(a)) for n, a in inputs.items())
         record = build_prepared(
             "prediction", record_id, context.started_at, content, columns, payloads
@@ -288,22 +242,6 @@ class Recorder:
         }
 
 
-def _decided(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> list[str]:
-    """What was decided of each row: its label, or the best translation of its text."""
-    if manifest.task == "translate":
-        return [str(text) for text in outputs["text"][:, 0]]
-    return [str(label) for label in outputs.get("label", ())]
-
-
-def _first_value(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> float | None:
-    """What records are found by: a regression's value, the score of a translation; else None."""
-    if manifest.task in ("classify", "generate"):  # a pixel is found by nobody
-        return None
-    name = "score" if manifest.task == "translate" else manifest.outputs[0].name
-    value = float(outputs[name].flat[0])
-    return value if math.isfinite(value) else None
-
-
 def _columns(model: RecordedModel, context: RequestContext) -> dict[str, Any]:
     return {
         "model": model.manifest.name,
@@ -311,56 +249,3 @@ def _columns(model: RecordedModel, context: RequestContext) -> dict[str, Any]:
         "caller": context.caller[:256],
         "request_id": context.request_id,
     }
-
-
-def open_records(settings: Settings, *, starts: bool = True) -> tuple[RecordStore, Writer]:
-    """The record store and the way to write to it, as the settings say.
-
-    Args:
-        settings: where the store is.
-        starts: whether this process may start the one that writes; see `RecordChannel`.
-
-    Raises:
-        Unavailable: the database cannot be opened.
-        StoreError: it was written by a newer Glassline.
-    """
-    store = RecordStore(settings.database)
-    path = socket_path(settings)
-    if len(os.fsencode(path)) > LONGEST_SOCKET:
-        _log.warning(
-            "%s is too long for a socket: every process writes records itself, which is slower. "
-            "Choose a shorter GLASSLINE_HOME.",
-            path,
-        )
-        return store, RecordWriter(LogWriter.of(settings))
-    return store, RecordChannel(path, settings.environment(), starts=starts)
-
-
-@lru_cache(maxsize=1)
-def _environment() -> dict[str, Any]:
-    """What the bits of an answer may hang on besides the model: versions and processor."""
-    installed = sorted(
-        f"{d.metadata['Name'].lower()}=={d.version}" for d in importlib.metadata.distributions()
-    )
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "packages_sha256": hashlib.sha256("\n".join(installed).encode()).hexdigest(),
-    }
-
-
-def _processor() -> dict[str, Any]:
-    """Model name and instruction sets, where the operating system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return {"name": platform.processor(), "instruction_sets": []}
-    facts: dict[str, str] = {}
-    for line in lines:
-        key, _, value = line.partition(":")
-        facts.setdefault(key.strip(), value.strip())
-    flags = facts.get("flags", facts.get("Features", "")).split()
-    vector = [f for f in flags if f.startswith(("sse", "avx", "fma", "amx", "neon", "asimd"))]
-    return {"name": facts.get("model name", ""), "instruction_sets": sorted(vector)}

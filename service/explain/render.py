@@ -73,8 +73,8 @@ def draw_overlay(
             f"overlay: the picture is {image.shape[1:]} pixels, the segments are "
             f"{explanation.segments.shape}. Draw the picture that was explained."
         )
-    size = _display_size(image, max_side)
-    shade = np.asarray(_resize(to_pil(image), size).convert("L"), np.float64) / 255
+    size = display_size(image, max_side)
+    shade = np.asarray(resize(to_pil(image), size).convert("L"), np.float64) / 255
     grey = _DARKEST + (_LIGHTEST - _DARKEST) * shade
     segments = np.asarray(
         Image.fromarray(explanation.segments).resize(size, Image.Resampling.NEAREST)
@@ -101,7 +101,7 @@ def thumbnail(image: NDArray[np.uint8], side: int) -> Image.Image:
     height, width = image.shape[1:]
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return _resize(to_pil(image), size)
+    return resize(to_pil(image), size)
 
 
 def png(picture: Image.Image) -> bytes:
@@ -111,7 +111,12 @@ def png(picture: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def _display_size(image: NDArray[np.uint8], max_side: int) -> tuple[int, int]:
+def display_size(image: NDArray[np.uint8], max_side: int) -> tuple[int, int]:
+    """Width and height at which people can read a picture (C, H, W).
+
+    Raises:
+        InvalidParameter: `max_side` is under 64.
+    """
     if max_side < PIXEL_ART:
         raise InvalidParameter(f"max_side: got {max_side}, wanted at least {PIXEL_ART} pixels.")
     height, width = image.shape[1:]
@@ -122,7 +127,8 @@ def _display_size(image: NDArray[np.uint8], max_side: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _resize(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+def resize(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The picture at another size: small ones pixel by pixel, larger ones smoothly."""
     art = min(picture.size) < PIXEL_ART and size[0] >= picture.width
     return picture.resize(size, Image.Resampling.NEAREST if art else Image.Resampling.LANCZOS)
 

@@ -135,7 +135,7 @@ class Predictor:
         Raises:
             InvalidRequest: the graph refuses these values.
         """
-        return model.answer(self._run(model, request.inputs))
+        return self._answered(model, self._run(model, request.inputs))
 
     def record(
         self,
@@ -154,7 +154,16 @@ class Predictor:
     async def _outputs(self, model: LoadedModel, request: InferRequest) -> dict[str, NDArray[Any]]:
         if is_quick(model, request.rows):
             return self.predict_now(model, request)
-        return model.answer(await self._queued(model, request))
+        return self._answered(model, await self._queued(model, request))
+
+    @staticmethod
+    def _answered(
+        model: LoadedModel, outputs: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        answer = model.answer(outputs)
+        if model.manifest.calibration is not None:
+            model.metrics.judged(answer)
+        return answer
 
     async def _recorded(
         self,

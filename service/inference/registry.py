@@ -11,7 +11,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from service.audit.recorder import RecordedModel, Recorder
+from service.audit.recorded_model import RecordedModel
+from service.audit.recorder import Recorder
 from service.errors import (
     CorruptModel,
     GlasslineError,
@@ -23,7 +24,7 @@ from service.inference.repository import LATEST, RepositoryState
 from service.inference.session import Session
 from service.inference.translator import Translator, warm
 from service.manifest import Manifest
-from service.metrics import ModelMetrics
+from service.model_metrics import ModelMetrics
 from service.settings import Settings
 from service.store import ModelStore, StoredModel
 from service.tasks.task import TaskAnswer, task_of

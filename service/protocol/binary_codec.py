@@ -238,7 +238,7 @@ def encode(
     Raises:
         TensorMismatch: a wanted output is missing, or cannot go in the form asked for.
     """
-    names = envelope.chosen(outputs, request)
+    names = envelope.chosen(manifest, outputs, request)
     if request.outputs is None:
         binary = set(names) if request.binary else set()
     else:

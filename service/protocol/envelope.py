@@ -188,14 +188,19 @@ def _refuse_half(where: str, name: str) -> NoReturn:
     )
 
 
-def chosen(outputs: Mapping[str, NDArray[Any]], request: InferRequest) -> Sequence[str]:
+def chosen(
+    manifest: Manifest, outputs: Mapping[str, NDArray[Any]], request: InferRequest
+) -> Sequence[str]:
     """Names of the outputs to send: as asked for, else all in the mapping's order.
+
+    Outputs as large as the input are sent to those who name them alone.
 
     Raises:
         TensorMismatch: an output that was asked for is not there.
     """
     if request.outputs is None:
-        return list(outputs)
+        large = manifest.on_request
+        return [name for name in outputs if name not in large] if large else list(outputs)
     names = [output.name for output in request.outputs]
     for name in names:
         if name not in outputs:

@@ -163,7 +163,7 @@ def encode(
         TensorMismatch: a wanted output is missing, is a 16-bit float, or holds NaN or
             Infinity: JSON has no such number.
     """
-    names = envelope.chosen(outputs, request)
+    names = envelope.chosen(manifest, outputs, request)
     body = envelope.response(
         manifest, [json_tensor(name, outputs[name]) for name in names], request, parameters
     )

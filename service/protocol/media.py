@@ -59,13 +59,17 @@ def decode_image(body: bytes, media: ImageMedia, max_pixels: int) -> NDArray[np.
     Raises:
         MalformedBody: neither PNG nor JPEG, or damaged.
         TooLarge: more than `max_pixels` pixels.
+        TensorMismatch: another size or colour mode, where `media` wants it exact.
     """
     image = _open(body, max_pixels)
     try:
         image.load()
         depth = body[24] if image.format == "PNG" else 8  # IHDR is the first chunk
-        picture = _fitted(_coloured(_upright(image), depth, media.color), media)
-    except MemoryError:
+        upright = _upright(image)
+        if media.fit == "exact":
+            _check_exact(upright, media)
+        picture = _fitted(_coloured(upright, depth, media.color), media)
+    except (MemoryError, TensorMismatch):
         raise
     except Exception as error:  # PIL's decoders raise whatever their bytes lead them to
         _refuse(body, f"a damaged {image.format} ({error!r:.120})")
@@ -113,6 +117,18 @@ def _open(body: bytes, max_pixels: int) -> Image.Image:
             "Send it smaller, or raise GLASSLINE_MAX_IMAGE_PIXELS."
         )
     return image
+
+
+def _check_exact(image: Image.Image, media: ImageMedia) -> None:
+    """Refuse a picture that stands upright and is not of the size and mode of `media`."""
+    if image.mode == media.color and image.size == (media.width, media.height):
+        return
+    raise TensorMismatch(
+        f"input '{media.input}': got a picture of {image.width} x {image.height} pixels in mode "
+        f"{image.mode}, wanted exactly {media.width} x {media.height} in mode {media.color}: this "
+        "model judges structure that resizing and converting would change. Send it as the "
+        "pictures were that the model was trained on."
+    )
 
 
 def _refuse(body: bytes, got: str) -> NoReturn:

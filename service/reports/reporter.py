@@ -113,7 +113,11 @@ def _verdict(material: Material) -> str:
     said = prediction.body["decision"]
     if not said["labels"]:
         return "values, see below"
-    first = f"“{said['labels'][0]}”, {said['confidence'][0]:.1%}"
+    first = f"“{said['labels'][0]:.200}”"
+    if "p_values" in said:
+        first += f", p-value {said['p_values'][0]:.3g}"
+    elif said["confidence"]:
+        first += f", {said['confidence'][0]:.1%}"
     more = len(said["labels"]) - 1
     return first + (f", and {more} rows more" if more else "")
 

@@ -48,19 +48,42 @@ def decision(material: Material) -> Section:
 
 
 def answers(prediction: Told) -> Block:
-    """Labels with their confidence, or the outputs' first values."""
+    """Labels with their confidence, verdicts with their p-values, or the outputs' first values."""
     said = prediction.body["decision"]
+    if "p_values" in said:
+        return _verdicts(prediction.body)
     if said["labels"]:
+        if not said["confidence"]:  # a translation has none
+            texts = [(str(n), label) for n, label in enumerate(said["labels"][:_ROWS])]
+            return Grid(("row", "answer"), texts)
         pairs = list(zip(said["labels"], said["confidence"], strict=True))
         rows = [(str(n), label, f"{share:.6f}") for n, (label, share) in enumerate(pairs[:_ROWS])]
         return Grid(("row", "class", "confidence"), rows)
     rows = []
     for output in prediction.body["outputs"]:
-        values = elements(output["datatype"], base64.b64decode(output["base64"]))
+        values = _values(output)
         shown = ", ".join(number(v) if isinstance(v, float) else str(v) for v in values[:_VALUES])
         more = f" … {len(values) - _VALUES} more" if len(values) > _VALUES else ""
         rows.append((output["name"], " x ".join(map(str, output["shape"])), shown + more))
     return Grid(("output", "shape", "values"), rows)
+
+
+def _verdicts(body: Mapping[str, Any]) -> Block:
+    """What a detector said of each row."""
+    said = body["decision"]
+    scores = next(_values(one) for one in body["outputs"] if one["name"] == "score")
+    rows = [
+        (str(n), verdict, number(score), f"{p_value:.4g}")
+        for n, (verdict, score, p_value) in enumerate(
+            zip(said["labels"][:_ROWS], scores, said["p_values"], strict=False)
+        )
+    ]
+    limit = f"score (anomaly: above {number(said['threshold'])})"
+    return Grid(("row", "verdict", limit, f"p-value (budget {said['budget']:.4g})"), rows)
+
+
+def _values(output: Mapping[str, Any]) -> Sequence[Any]:
+    return elements(output["datatype"], base64.b64decode(output["base64"]))
 
 
 def _service(body: Mapping[str, Any]) -> str:

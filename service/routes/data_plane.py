@@ -20,6 +20,7 @@ from service.protocol import binary_codec, json_codec
 from service.protocol.compression import ENCODINGS, SMALLEST, deflated
 from service.protocol.request import InferRequest
 from service.routes.bodies import BINARY_HEADER, OCTETS, infer_request, plain_body
+from service.routes.detections import detects, heat_map
 from service.routes.exchange import Exchange
 from service.routes.jobs import prefers_later, shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred, preferred_encoding
@@ -48,8 +49,13 @@ class DataPlane:
         refuse_unknown(request, model.manifest)
         prediction = await self._serving.predictor.answer(model, request, context)
         own = routes_of(model.manifest)
-        if own is not None and wants_picture(exchange.header(b"accept")):
-            drawn = partial(own.picture, prediction, record_said(prediction.record_id)[0])
+        if is_drawn(model) and wants_picture(exchange.header(b"accept")):
+            said = record_said(prediction.record_id)[0]
+            drawn = (
+                partial(heat_map, model, request, prediction, said)
+                if own is None
+                else partial(own.picture, prediction, said)
+            )
             await exchange.reply(await asyncio.to_thread(drawn))
             return
         await exchange.reply(encoded(exchange.headers, model, request, prediction))
@@ -154,6 +160,11 @@ class DataPlane:
         else:
             body = await self._serving.explain_queue.render(explanation_id, media_type)
             await exchange.send(200, body, media_type, headers)
+
+
+def is_drawn(model: LoadedModel) -> bool:
+    """Whether an answer of the model can be had as a picture."""
+    return routes_of(model.manifest) is not None or detects(model)
 
 
 def record_said(record_id: str | None) -> tuple[dict[str, str], dict[str, str]]:

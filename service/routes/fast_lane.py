@@ -20,13 +20,13 @@ from service.inference.predictor import Prediction, is_quick
 from service.inference.registry import LoadedModel
 from service.protocol.request import InferRequest
 from service.routes import bodies
-from service.routes.data_plane import encoded
+from service.routes.data_plane import encoded, is_drawn
 from service.routes.gate import Gate
 from service.routes.headers import request_id, trace_id
 from service.routes.paths import HotRoute, hot_route
 from service.routes.reply import Reply
 from service.routes.status import error_body, refused
-from service.routes.task_routes import routes_of
+from service.routes.task_routes import routes_of, wants_picture
 from service.serving import Serving
 
 #: Takes the answer and the request id, now or once its record is durable; on the event loop.
@@ -79,6 +79,8 @@ class FastLane:
         if model is None or not is_quick(model) or not bodies.is_quick(headers, body):
             return False
         if not _FOR_THE_OTHER.isdisjoint(headers) or routes_of(model.manifest) is not None:
+            return False
+        if is_drawn(model) and wants_picture(headers.get(b"accept", b"").decode("latin-1")):
             return False
         turn = _Turn(self._gate, route.template, model, request_id(headers), respond)
         try:

@@ -32,7 +32,10 @@ class KServeV1:
         refuse_unknown(request, model.manifest)
         prediction = await self._serving.predictor.answer(model, request, context)
         headers, said = record_said(prediction.record_id)
-        content = {"predictions": predictions(prediction.outputs), **said}
+        # There is no way to ask for those that are sent to whoever names them.
+        large = model.manifest.on_request
+        sent = {name: one for name, one in prediction.outputs.items() if name not in large}
+        content = {"predictions": predictions(sent), **said}
         await exchange.send_json(content, headers=headers)
 
     async def explain(

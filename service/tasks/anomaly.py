@@ -19,8 +19,6 @@ NORMAL, ANOMALY = "normal", "anomaly"
 NAMED = 5
 #: Regions along a side of a picture, at most, and pixels along a side of one, at least.
 REGIONS, PIXELS = 16, 4
-#: Outputs as large as the input, which are sent to those who name them.
-ON_REQUEST = frozenset({"error", "reconstruction"})
 
 
 class AnomalyDetector:

@@ -263,3 +263,19 @@ def test_encode_png_takes_one_picture_only(array: Any) -> None:
 def test_content_types_follow_the_manifest() -> None:
     assert media.content_types(TINY) == ("image/png", "image/jpeg")
     assert media.content_types(SERIES) == ()
+
+
+@pytest.mark.parametrize(
+    ("mode", "size"), [("L", (5, 4)), ("L", (4, 8)), ("RGB", (8, 4)), ("LA", (8, 4)), ("1", (8, 4))]
+)
+def test_a_picture_of_another_size_or_mode_is_refused_where_it_must_be_exact(
+    mode: str, size: tuple[int, int]
+) -> None:
+    board = ImageMedia(input="board", color="L", width=8, height=4, fit="exact")
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, "PNG")
+    words = f"got a picture of {size[0]} x {size[1]} pixels in mode {mode}, wanted exactly 8 x 4"
+    with pytest.raises(TensorMismatch, match=words):
+        media.decode_image(file.getvalue(), board, 100)
+    exact = np.arange(32, dtype=np.uint8).reshape(1, 4, 8)
+    assert np.array_equal(media.decode_image(media.encode_png(exact), board, 100)[0], exact)
