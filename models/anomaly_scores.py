@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 #: Constants of SSIM for values in [0, 1], and the side of its windows in pixels.
 _C1, _C2, _SSIM = 0.01**2, 0.03**2, 7
+#: Counts only where it is asked for: where a process may drift it would always be high.
+ASKED_FOR = "level"
 
 
 class Seen(NamedTuple):
@@ -110,8 +112,24 @@ class Mahalanobis(nn.Module):
         self.whiten.copy_(torch.linalg.inv(torch.linalg.cholesky(shrunk)))
 
     def forward(self, seen: Seen) -> Tensor:
-        apart = nn.functional.linear(seen.code - self.centre, self.whiten)
+        return self.distance(seen.code)
+
+    def distance(self, vectors: Tensor) -> Tensor:
+        """Squared distance of vectors (n, latent): (n, 1)."""
+        apart = nn.functional.linear(vectors - self.centre, self.whiten)
         return apart.square().sum(dim=1, keepdim=True)
+
+
+class Level(Mahalanobis):
+    """How far the channels' means over a window are from those of training windows: (n, 1).
+
+    The squared Mahalanobis distance. A code may well hold that a channel as a whole lies lower
+    than it ever did; the window is then reconstructed and its error shows nothing, while this does.
+    Source: Hotelling 1947, "Multivariate quality control", the T-squared of subgroup means.
+    """
+
+    def forward(self, seen: Seen) -> Tensor:
+        return self.distance(seen.row.mean(dim=1))
 
 
 class NegativeElbo(nn.Module):
@@ -183,6 +201,6 @@ def scores_of(
     if len(shape) == 3:
         scores |= {"ssim": Dissimilarity(), "multiscale": MultiScale()}
     else:
-        scores = {"window": Mean(), "last": Last()}
+        scores = {"window": Mean(), "last": Last(), ASKED_FOR: Level(shape[1])}
     scores["mahalanobis"] = Mahalanobis(latent)
     return scores | ({"elbo": NegativeElbo()} if variational else {})

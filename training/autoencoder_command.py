@@ -119,6 +119,14 @@ Active = Annotated[
 ]
 Sparsity = Annotated[float, _flag("sparse: weight of that in the loss.", "Network", min=0)]
 Anneal = Annotated[int, _flag("vae: epochs until its divergence counts in full.", "Network", min=0)]
+Scores = Annotated[
+    str,
+    _flag(
+        "Scores that make the one that is answered, by commas: pixel, ssim, multiscale of "
+        "pictures, peak of large ones; window, last, level of windows; mahalanobis; elbo of a "
+        "vae. None = all that suit but level.", "Network", show_default=False,
+    ),
+]  # fmt: skip
 Size = Annotated[
     int, _flag("Side in pixels; 0 = what suits. Over 96: patch by patch.", _PICTURES, min=0)
 ]
@@ -184,6 +192,7 @@ def autoencoder(
     active: Active = 0.1,
     sparsity: Sparsity = 0.01,
     anneal: Anneal = 10,
+    scores: Scores = "",
     size: Size = 0,
     color: ColorOption = ColorName.auto,
     skip_broken: SkipBroken = False,
@@ -239,9 +248,9 @@ def autoencoder(
             kind=kind.value, data=data, name=name, normal=normal, size=size or None,
             color=_chosen(color), skip_broken=skip_broken, augment=augment.value,
             loss=_chosen(loss), latent=latent, units=units, active=active, sparsity=sparsity,
-            anneal=anneal, patch=patch, smooth=None if smooth < 0 else smooth, window=window,
-            stride=stride, label=label, sequence=sequence, time=time_column,
-            drop=tuple(one.strip() for one in drop.split(",") if one.strip()), gaps=gaps.value,
+            scores=_several(scores), anneal=anneal, patch=patch,
+            smooth=None if smooth < 0 else smooth, window=window, stride=stride, label=label,
+            sequence=sequence, time=time_column, drop=_several(drop), gaps=gaps.value,
             budget=budget, events_per_hour=events_per_hour, rows_per_hour=rows_per_hour, evt=evt,
             downloads=str(settings.root / "datasets"), options=chosen,
         )  # fmt: skip
@@ -251,6 +260,10 @@ def autoencoder(
 def _chosen(choice: StrEnum) -> Any:
     """The word that was chosen; None for what suits."""
     return None if choice.value == "auto" else choice.value
+
+
+def _several(words: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in words.split(",") if one.strip())
 
 
 def name_of(kind: str, data: str) -> str:

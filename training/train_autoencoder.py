@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models import autoencoder
 from models.anomaly import ChannelError, Detector, PixelError
-from models.anomaly_scores import Mahalanobis, NegativeElbo, scores_of
+from models.anomaly_scores import ASKED_FOR, Level, Mahalanobis, NegativeElbo, scores_of
 from models.autoencoder import AutoencoderConfig
 from models.autoencoder_boards import BoardAutoencoder, BoardConfig
 from models.blocks import Pixels
@@ -201,18 +201,30 @@ def _taught(loss: Loss) -> Loss:
 
 def _detector(config: Config, network: nn.Module, shape: tuple[int, ...]) -> Detector:
     large = config.is_large(shape)
-    scores = scores_of(shape, config.latent, config.kind == "vae", large)
+    scores = _chosen(config, scores_of(shape, config.latent, config.kind == "vae", large))
     if len(shape) == 2:
         return Detector(network, ChannelError(shape[1]), scores)
     sigma = config.smooth if config.smooth is not None else (8.0 if large else 1.0)
     return Detector(network, PixelError(sigma, 4 if large and sigma >= 4 else 1), scores)
 
 
+def _chosen(config: Config, scores: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    if unknown := [name for name in config.scores if name not in scores]:
+        raise WrongOption(
+            f"--scores: got {unknown[0]!r}, wanted some of {', '.join(scores)}, the scores that "
+            "suit these data."
+        )
+    usual = tuple(name for name in scores if name != ASKED_FOR)
+    return {name: scores[name] for name in config.scores or usual}
+
+
 def fit_scores(detector: Detector, train: Rows, held: Rows) -> None:
     """Learn what is usual: codes of training rows, errors and scores of held rows."""
     detector.eval()
     for score in detector.parts.values():
-        if isinstance(score, Mahalanobis):
+        if isinstance(score, Level):
+            score.fit(torch.cat([seen.row.mean(dim=1) for seen in _seen(detector, train)]))
+        elif isinstance(score, Mahalanobis):
             score.fit(torch.cat([seen.code for seen in _seen(detector, train)]))
         if isinstance(score, NegativeElbo):
             score.fit(*_rows(detector, held))

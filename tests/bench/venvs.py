@@ -18,17 +18,18 @@ class NotInstalled(Exception):
     """pip could not make an environment; the message says what pip said."""
 
 
-def python_with(name: str, requirements: tuple[str, ...]) -> Path:
+def python_with(name: str, requirements: tuple[str, ...], bare: tuple[str, ...] = ()) -> Path:
     """The interpreter of an environment with exactly these requirements, made when missing.
 
     Args:
         name: of the competitor.
         requirements: pinned; other pins make another environment.
+        bare: pinned as well, installed without what they say they need.
 
     Raises:
         NotInstalled: venv or pip failed, or took longer than INSTALL_SECONDS.
     """
-    digest = hashlib.sha256("\n".join((sys.version, *requirements)).encode()).hexdigest()[:8]
+    digest = hashlib.sha256("\n".join((sys.version, *requirements, *bare)).encode()).hexdigest()[:8]
     folder = FOLDER / "venvs" / f"{name}-{digest}"
     interpreter, finished = folder / "bin" / "python", folder / "finished"
     if finished.exists():
@@ -36,6 +37,7 @@ def python_with(name: str, requirements: tuple[str, ...]) -> Path:
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(folder)],
         [str(interpreter), "-m", "pip", "install", "--quiet", *requirements],
+        *([[str(interpreter), "-m", "pip", "install", "--quiet", "--no-deps", *bare]] * bool(bare)),
     ):
         try:
             done = subprocess.run(

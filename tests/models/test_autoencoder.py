@@ -12,7 +12,7 @@ from skimage.metrics import structural_similarity
 
 from models import anomaly, autoencoder
 from models.anomaly import Combination, Detector, PixelError
-from models.anomaly_scores import Mahalanobis, Seen, divergence, scores_of, ssim
+from models.anomaly_scores import Level, Mahalanobis, Seen, divergence, scores_of, ssim
 from models.autoencoder import AutoencoderConfig
 from models.autoencoder_boards import BoardAutoencoder, BoardConfig
 from training.export import export
@@ -150,6 +150,18 @@ def test_mahalanobis_distance_grows_least_along_what_varies_most() -> None:
     at = torch.tensor([[3.0, 0.0], [0.0, 3.0]])
     seen = Seen(at, at, at, at)
     assert distance(seen).flatten().tolist() == pytest.approx([1.0, 9.0], rel=0.1)
+
+
+def test_level_is_the_distance_of_the_means_and_not_of_what_is_around_them() -> None:
+    levels = torch.randn(4000, 1, 2, generator=torch.Generator().manual_seed(0))
+    usual = levels.expand(-1, 8, -1)
+    level = Level(2, shrink=0.0)
+    level.fit(usual.mean(dim=1))
+    swinging = torch.tensor([5.0, -5.0]).repeat(4).view(1, 8, 1).expand(-1, -1, 2)
+    windows = torch.cat([swinging, torch.full((1, 8, 2), 3.0)])
+    # Whether it was reconstructed says nothing: here all of it was.
+    seen = Seen(windows, windows, torch.zeros_like(windows), torch.zeros(2, 1))
+    assert level(seen).flatten().tolist() == pytest.approx([0.0, 18.0], rel=0.1, abs=0.01)
 
 
 def test_no_score_outweighs_another_by_its_unit() -> None:

@@ -216,3 +216,12 @@ def test_a_detector_names_its_scores() -> None:
     detector, _ = learn(Config(kind="vae", options=replace(TINY, epochs=1)), data.train, data.held)
     assert isinstance(detector, Detector)
     assert detector.names == ("pixel", "ssim", "multiscale", "mahalanobis", "elbo")
+
+
+def test_scores_are_those_that_were_asked_for() -> None:
+    data = data_of(Config(kind="dense", data="power-demand", window=12))
+    config = Config(kind="dense", scores=("level", "window"), options=replace(TINY, epochs=1))
+    detector, _ = learn(config, data.train, data.held)
+    assert detector.names == ("level", "window")
+    with pytest.raises(WrongOption, match=r"'ssim', wanted some of window, last, level, mahalano"):
+        learn(replace(config, scores=("ssim",)), data.train, data.held)
