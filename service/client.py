@@ -85,6 +85,21 @@ class Client:
         headers = {"content-type": media_type}
         return self._json("POST", f"/v2/models/{model}/infer", content=body, headers=headers)
 
+    def act(self, model: str, body: dict[str, Any]) -> Any:
+        """Ask a policy; what to do."""
+        return self._json("POST", f"/v2/models/{model}/act", json=body)
+
+    def policy(self, model: str) -> Any:
+        """What a policy's numbers mean.
+
+        Raises:
+            ClientError: the model does not act.
+        """
+        said = self._json("GET", f"/v2/models/{model}")["parameters"]
+        if "policy" not in said:
+            raise ClientError(f"{model} can {said['task']}, not act. Name a policy.")
+        return said["policy"]
+
     def explain(self, model: str, body: bytes, media_type: str, parameters: dict[str, Any]) -> Any:
         """Predict and explain; the explanation as JSON."""
         return self._json(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from service.manifest import Manifest
 
 #: Kinds of answer; `service/tasks/` has one file each.
-Task = Literal["classify", "regress", "anomaly", "embed", "translate", "generate"]
+Task = Literal["classify", "regress", "anomaly", "embed", "translate", "generate", "act"]
 #: Roles of the graphs that a task runs; a release has exactly these.
 ROLES: dict[Task, frozenset[str]] = {
     "classify": frozenset({"predict"}),
@@ -19,6 +19,7 @@ ROLES: dict[Task, frozenset[str]] = {
     "embed": frozenset({"predict"}),
     "translate": frozenset({"encode", "step"}),
     "generate": frozenset({"predict"}),
+    "act": frozenset({"predict"}),
 }
 #: Outputs of a detector that are as large as its input.
 LARGE = frozenset({"error", "reconstruction"})
@@ -36,6 +37,10 @@ def check(manifest: Manifest) -> None:
         raise ValueError("media of the kind 'subwords' belongs to the task 'translate' alone")
     if (manifest.task == "anomaly") != (manifest.calibration is not None):
         raise ValueError("a calibration belongs to the task 'anomaly' alone, which has one")
+    if (manifest.task == "act") != (manifest.policy is not None):
+        raise ValueError("a policy belongs to the task 'act' alone, which has one")
+    if manifest.policy is not None:
+        manifest.policy.check(manifest.inputs, manifest.outputs)
     if manifest.task == "classify":
         _classes(manifest)
     elif manifest.task == "anomaly":

@@ -18,13 +18,15 @@ from service.calibration import Adaptive, Budget, Calibration, EventBudget, Gall
 from service.kinds import ROLES, Task
 from service.measured import Compression, Interval, Parity, Randomisation
 from service.media import ImageMedia, Part, SequenceMedia, SubwordMedia, TextMedia
+from service.policy import Policy
 from service.tensors import Datatype, Graph, Sha256, Tensor
 
 __all__ = [
     "Adaptive", "Budget", "Calibration", "Compression", "Datatype", "EventBudget", "Evidence",
     "ExplainerDefaults", "Gallery", "Graph", "ImageMedia", "Interval", "Manifest", "ModelName",
-    "ModelVersion", "Parity", "Precision", "Provenance", "ROLES", "Randomisation", "RateBudget",
-    "SequenceMedia", "Sha256", "SubwordMedia", "Task", "Tensor", "TextMedia", "elements",
+    "ModelVersion", "Parity", "Policy", "Precision", "Provenance", "ROLES", "Randomisation",
+    "RateBudget", "SequenceMedia", "Sha256", "SubwordMedia", "Task", "Tensor", "TextMedia",
+    "elements",
 ]  # fmt: skip
 
 #: What a graph computes in.
@@ -74,6 +76,7 @@ _LATER: dict[str, JsonValue] = {
     "interval": None,
     "calibration": None,
     "gallery": None,
+    "policy": None,
 }
 
 
@@ -112,6 +115,8 @@ class Manifest(Part):
     interval: Interval | None = None
     calibration: Calibration | None = None
     gallery: Gallery | None = None
+    #: what a policy's numbers mean; of models that act
+    policy: Policy | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     parity: Parity
     provenance: Provenance

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: uvicorn's series whose HttpToolsProtocol this module is tested against.
 SUPPORTED: Final = "0.54."
 #: Only a path that ends so is worth holding a request back for.
-_SUFFIX: Final = b"/infer"
+_SUFFIXES: Final = (b"/infer", b"/act")
 
 #: Offered whole requests, if there is one; see `FastLane.take`.
 lane: Lane | None = None
@@ -77,7 +77,7 @@ class WireProtocol(HttpToolsProtocol):
         """The head of a request has come in."""
         if (
             lane is not None
-            and self.url.endswith(_SUFFIX)
+            and self.url.endswith(_SUFFIXES)
             and (self.cycle is None or self.cycle.response_complete)
             and not self.expect_100_continue
             and not self.flow.write_paused

@@ -96,6 +96,7 @@ def locked_server(home: Path, tmp_path: Path) -> Iterator[tuple[Server, dict[str
 
 ROUTES = [
     ("POST", "/v2/models/lenet-digits/infer", "predict"),
+    ("POST", "/v2/models/lenet-digits/act", "predict"),
     ("GET", "/v2/models/lenet-digits", "predict"),
     ("GET", "/v2/models/stats", "predict"),
     ("POST", "/v1/models/lenet-digits:predict", "predict"),

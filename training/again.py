@@ -15,6 +15,7 @@ from service.errors import GlasslineError
 from service.manifest import Manifest, Precision
 from service.store import ModelStore, StoredModel
 from training.options import Options, WrongOption
+from training.policy_options import PolicyOptions
 
 #: A script stands in this folder and has a dataclass `Config` and a function `main`.
 SCRIPT = re.compile(r"training/([a-z][a-z0-9_]*)\.py")
@@ -97,8 +98,10 @@ def configured(manifest: Manifest, precision: Precision | None = None) -> tuple[
     if unknown:
         raise WrongOption(f"{where}: its configuration has {unknown}, which nobody knows here.")
     options = getattr(config, "options", None)
-    if isinstance(options, Options):
-        config = dataclasses.replace(config, options=dataclasses.replace(options, **PLACES))  # type: ignore[arg-type]
+    if isinstance(options, Options | PolicyOptions):
+        held = {one.name for one in dataclasses.fields(options)}
+        places: Any = {name: value for name, value in PLACES.items() if name in held}
+        config = dataclasses.replace(config, options=dataclasses.replace(options, **places))
     if precision is not None:
         if "precision" not in known:
             raise WrongOption(f"{where}: {made.script} releases in FP32 alone. Leave --to out.")

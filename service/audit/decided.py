@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.audit.canonical import Part, canonical_part
 from service.manifest import Manifest
+from service.policy import ACTION_NUMBER, PREFERENCE
 
 #: Records are found by so many characters of a decision.
 LONGEST = 256
@@ -58,14 +59,18 @@ def _judged(outputs: Mapping[str, NDArray[Any]]) -> Decided:
 
 
 def _labels(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> list[str]:
-    """What was decided of each row: its label, or the best translation of its text."""
+    """What was decided of each row: its label, its action, or its text's best translation."""
+    if manifest.task == "act":
+        return [str(action) for action in outputs["action"]]
     if manifest.task == "translate":
         return [str(text) for text in outputs["text"][:, 0]]
     return [str(label) for label in outputs.get("label", ())]
 
 
 def _first_value(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> float | None:
-    """What records are found by: a regression's value, the score of a translation; else None."""
+    """What records are found by: a value, a score, how much an action is preferred; else None."""
+    if manifest.task == "act":
+        return _finite(float(outputs[PREFERENCE][0, outputs[ACTION_NUMBER][0]]))
     if manifest.task in ("classify", "embed", "generate"):  # a pixel is found by nobody
         return None
     name = "score" if manifest.task == "translate" else manifest.outputs[0].name

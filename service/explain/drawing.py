@@ -9,7 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.explain.evidence import NativeEvidence, draw_evidence, payload_of
+from service.explain.counterfactual import Change, told
+from service.explain.evidence import CAPTIONS, NativeEvidence, draw_evidence, payload_of
 from service.explain.explanation import ImageExplanation, LabelExplanation
 from service.explain.feature_explanation import Feature, FeatureExplanation
 from service.explain.legend import PAPER, Legend, number
@@ -72,6 +73,10 @@ def _native(
 ) -> Iterator[Figure]:
     """The model's own evidence, drawn."""
     for one in content.get("evidence", ()):
+        if one["kind"] == "counterfactual":
+            changes = [Change.from_json(said) for said in one["changes"]]
+            yield Figure(CAPTIONS[one["kind"]], html=told(changes))
+            continue
         values = arrays[payload_of(one["output"])]
         tokens = (tuple(one.get("rows", ())), tuple(one.get("columns", ())))
         evidence = NativeEvidence(one["output"], one["kind"], values, *tokens)

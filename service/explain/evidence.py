@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,15 @@ from service.explain.attention import draw_attention
 from service.explain.explanation import sha256
 from service.manifest import Evidence
 
-CAPTIONS: dict[Evidence, str] = {
+#: Evidence that an explainer adds by asking the model; manifests do not declare it.
+Kind = Evidence | Literal["counterfactual"]
+CAPTIONS: dict[Kind, str] = {
     "reconstruction-error": "Reconstruction error, output “{}” of the model itself: where it could "
     "not rebuild this input.",
     "attention": "Attention, output “{}” of the model itself: how much each output step looked at "
     "each input step.",
+    "counterfactual": "What would have to change: the nearest other value of each feature alone, "
+    "among those that training saw, at which the model takes another action.",
 }
 
 
@@ -38,7 +42,7 @@ class NativeEvidence:
     """
 
     output: str
-    kind: Evidence
+    kind: Kind
     values: NDArray[Any]
     rows: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()

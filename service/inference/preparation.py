@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import TensorMismatch
+from service.inference.states import States
 from service.inference.windows import interpolated
 from service.manifest import SequenceMedia, TextMedia
 from service.protocol.vocabulary import UNKNOWN, padded, read_vocabulary
@@ -48,6 +49,8 @@ def preparation_of(model: StoredModel) -> Preparation | None:
     Raises:
         CorruptModel: its vocabulary is none.
     """
+    if model.manifest.policy is not None:
+        return States(model.manifest)
     media = model.manifest.media
     if model.manifest.task == "generate":
         return Noise(model)

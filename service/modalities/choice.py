@@ -13,6 +13,7 @@ from service.manifest import Manifest
 from service.modalities.modality import ExplainedModel, InputExplainer
 from service.modalities.picture import PictureExplainer
 from service.modalities.sequence import WindowExplainer
+from service.modalities.state import StateExplainer
 from service.modalities.table import RowExplainer
 from service.modalities.text import TextExplainer
 from service.modalities.translation import TranslationExplainer
@@ -66,6 +67,8 @@ def explainer_of(
         raise InvalidParameter(
             f"explain parameters: row: got {row}, but the prediction has {rows} rows."
         )
+    if model.manifest.task == "act":
+        return StateExplainer(model, inputs, row, parameters)
     if model.manifest.task == "translate":
         return TranslationExplainer(model, inputs, row, parameters)
     return _EXPLAINERS[defaults.modality](model, inputs, row, parameters)

@@ -25,6 +25,10 @@ _TASK_OUTPUTS: Final[dict[str, tuple[Tensor, ...]]] = {
     ),
     # The seed that noise was drawn by, where none was sent.
     "generate": (Tensor(name="seed", datatype="INT64", shape=(-1,)),),
+    "act": (
+        Tensor(name="action", datatype="BYTES", shape=(-1,)),
+        Tensor(name="outside_feature", datatype="BYTES", shape=(-1,)),
+    ),
 }
 #: How many values of a row were gaps and have been interpolated.
 _INTERPOLATED: Final = Tensor(name="interpolated", datatype="INT64", shape=(-1,), unit="values")
@@ -73,6 +77,8 @@ def model_metadata(manifest: Manifest, versions: Sequence[str]) -> dict[str, Any
         parameters["calibration"] = manifest.calibration.model_dump(mode="json")
     if manifest.gallery is not None:
         parameters["gallery"] = manifest.gallery.model_dump(mode="json")
+    if manifest.policy is not None:
+        parameters["policy"] = manifest.policy.model_dump(mode="json")
     outputs = (*manifest.outputs, *task_outputs(manifest))
     return {
         "name": manifest.name,

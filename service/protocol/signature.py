@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from service.errors import TensorMismatch, TooLarge
 from service.manifest import Manifest, Tensor
+from service.policy import LEGAL, NOISE
 from service.protocol.datatypes import BINARY_ONLY, DTYPES
 from service.protocol.metadata import task_outputs
 from service.protocol.request import InferRequest
@@ -266,9 +267,10 @@ def _slot(manifest: Manifest, tensor: Tensor) -> Slot:
         gaps=sequences is not None
         and sequences.gaps == "interpolate"
         and tensor.name == sequences.input,
-        # Noise is drawn where none is sent.
+        # Noise is drawn where none is sent; what is legal and what is left to chance is known.
         optional=manifest.task == "generate"
-        or (sequences is not None and tensor.name == sequences.length),
+        or (sequences is not None and tensor.name == sequences.length)
+        or (manifest.policy is not None and tensor.name in (LEGAL, NOISE)),
     )
 
 

@@ -53,7 +53,7 @@ def answers(prediction: Told) -> Block:
     if "p_values" in said:
         return _verdicts(prediction.body)
     if said["labels"]:
-        if not said["confidence"]:  # a translation has none
+        if not said["confidence"]:  # a translation has none, nor has an action
             texts = [(str(n), label) for n, label in enumerate(said["labels"][:_ROWS])]
             return Grid(("row", "answer"), texts)
         pairs = list(zip(said["labels"], said["confidence"], strict=True))

@@ -23,6 +23,8 @@ _BINARY_FIELD = BINARY_HEADER.encode()
 OCTETS = "application/octet-stream"
 #: What `curl -d` says unless told otherwise; the body decides.
 _FORM = "application/x-www-form-urlencoded"
+#: What a JSON body may call itself, besides whatever ends in "+json".
+JSON_TYPES = ("", JSON, _FORM)
 #: Bodies up to here are decoded on the event loop: a thread hop would cost more.
 INLINE_BYTES = 32 * 1024
 #: A picture unfolds a thousandfold at most: two megapixels, and most are far from that.
@@ -118,7 +120,7 @@ def _decoded(
         return InferRequest(None, {}, None, {})
     given = headers.get(b"content-type", b"").decode("latin-1")
     content_type = given.partition(";")[0].strip().lower()
-    if content_type in ("", JSON, _FORM) or content_type.endswith("+json"):
+    if content_type in JSON_TYPES or content_type.endswith("+json"):
         codec = v1.decode if version_1 else json_codec.decode
         return codec(body, manifest, max_rows)
     taken = bare.content_types(manifest)

@@ -17,18 +17,18 @@ from service.inference.predictor import Prediction
 from service.inference.registry import LoadedModel
 from service.modalities.choice import refuse_unexplained
 from service.protocol import binary_codec, json_codec
-from service.protocol.compression import ENCODINGS, SMALLEST, deflated
 from service.protocol.request import InferRequest
-from service.routes.bodies import BINARY_HEADER, OCTETS, infer_request, plain_body
+from service.routes.acting import act_decoded, act_encoded
+from service.routes.bodies import BINARY_HEADER, OCTETS, infer_request, is_quick, plain_body
 from service.routes.detections import detects, heat_map
 from service.routes.exchange import Exchange
 from service.routes.jobs import prefers_later, shown
-from service.routes.negotiation import EXPLANATION_TYPES, preferred, preferred_encoding
+from service.routes.negotiation import EXPLANATION_TYPES, preferred
 from service.routes.reply import JSON, Reply
+from service.routes.sending import RECORD_HEADER, compressed, record_said
 from service.routes.task_routes import refuse_unknown, routes_of, wants_picture
 from service.serving import Serving
 
-RECORD_HEADER = "glassline-record-id"
 PREDICTION_HEADER = "glassline-prediction-id"
 
 
@@ -59,6 +59,15 @@ class DataPlane:
             await exchange.reply(await asyncio.to_thread(drawn))
             return
         await exchange.reply(encoded(exchange.headers, model, request, prediction))
+
+    async def act(self, exchange: Exchange, model: LoadedModel, context: RequestContext) -> None:
+        """Decode states, decide, record, encode."""
+        body = await plain_body(exchange, self._settings)
+        asked = partial(act_decoded, exchange.headers, body, model, self._settings)
+        quick = is_quick(exchange.headers, body)
+        request = asked() if quick else await asyncio.to_thread(asked)
+        prediction = await self._serving.predictor.answer(model, request, context)
+        await exchange.reply(act_encoded(exchange.headers, model, request, prediction))
 
     async def explain(
         self, exchange: Exchange, model: LoadedModel, context: RequestContext
@@ -167,13 +176,6 @@ def is_drawn(model: LoadedModel) -> bool:
     return routes_of(model.manifest) is not None or detects(model)
 
 
-def record_said(record_id: str | None) -> tuple[dict[str, str], dict[str, str]]:
-    """Headers and parameters that name an answer's record; empty when it has none."""
-    if record_id is None:
-        return {}, {}
-    return {RECORD_HEADER: record_id}, {"record_id": record_id}
-
-
 def encoded(
     asked: Mapping[bytes, bytes], model: LoadedModel, request: InferRequest, prediction: Prediction
 ) -> Reply:
@@ -199,20 +201,9 @@ def encoded(
     else:
         body = json_codec.encode(model.manifest, prediction.outputs, request, parameters)
         media_type = JSON
-    if len(body) >= SMALLEST:
-        body = _compressed(asked, body, headers)
+    body = compressed(asked, body, headers)
     model.metrics.postprocess(time.perf_counter() - start)
     return Reply(body, media_type, headers)
-
-
-def _compressed(asked: Mapping[bytes, bytes], body: bytes, headers: dict[str, str]) -> bytes:
-    """The body as the client takes it; says so in `headers`."""
-    given = asked.get(b"accept-encoding", b"").decode("latin-1")
-    encoding = preferred_encoding(given, ENCODINGS)
-    if encoding is None:
-        return body
-    headers["content-encoding"] = encoding
-    return deflated(body, encoding)
 
 
 def _parameters_of(body: bytes) -> dict[str, Any]:

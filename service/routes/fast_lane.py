@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 
 from service import metrics
@@ -20,6 +20,7 @@ from service.inference.predictor import Prediction, is_quick
 from service.inference.registry import LoadedModel
 from service.protocol.request import InferRequest
 from service.routes import bodies
+from service.routes.acting import act_decoded, act_encoded
 from service.routes.data_plane import encoded, is_drawn
 from service.routes.gate import Gate
 from service.routes.headers import request_id, trace_id
@@ -28,12 +29,20 @@ from service.routes.reply import Reply
 from service.routes.status import error_body, refused
 from service.routes.task_routes import routes_of, wants_picture
 from service.serving import Serving
+from service.settings import Settings
 
 #: Takes the answer and the request id, now or once its record is durable; on the event loop.
 Respond = Callable[[Reply, str], None]
 Header = tuple[bytes, bytes]
 #: Their presence means more than this lane does: inflating a body, or believing a proxy.
 _FOR_THE_OTHER = frozenset({b"content-encoding", b"x-forwarded-for", b"x-forwarded-proto"})
+Decode = Callable[[Mapping[bytes, bytes], bytes, LoadedModel, Settings], InferRequest]
+Encode = Callable[[Mapping[bytes, bytes], LoadedModel, InferRequest, Prediction], Reply]
+#: What this lane answers, and the two ends of each.
+_CODECS: dict[str, tuple[Decode, Encode]] = {
+    "infer": (bodies.decoded, encoded),
+    "act": (act_decoded, act_encoded),
+}
 _log = logging.getLogger("glassline.http")
 
 
@@ -86,11 +95,12 @@ class FastLane:
         try:
             self._gate.check_limits(len(fields), url.decode("ascii"))
             caller = self._gate.caller(headers, client, route.scope)
-            request = bodies.decoded(headers, body, model, self._settings)
+            decoded, encode = _CODECS[route.action]
+            request = decoded(headers, body, model, self._settings)
             if not is_quick(model, request.rows):
                 turn.leave()
                 return False
-            self._answer(turn, headers, request, caller)
+            self._answer(turn, headers, request, caller, encode)
         except GlasslineError as error:
             turn.end(refused(error))
         except Exception:
@@ -103,11 +113,12 @@ class FastLane:
         headers: dict[bytes, bytes],
         request: InferRequest,
         caller: str,
+        encode: Encode,
     ) -> None:
         outputs = self._predictor.predict_now(turn.model, request)
 
         def answer(record_id: str | None) -> Reply:
-            return encoded(headers, turn.model, request, Prediction(record_id, outputs))
+            return encode(headers, turn.model, request, Prediction(record_id, outputs))
 
         def unrecorded(error: Unavailable) -> Reply:
             self._predictor.unrecorded(turn.model, error)
@@ -182,8 +193,8 @@ class _Turn:
 
 @lru_cache(maxsize=1024)
 def _route(url: bytes) -> HotRoute | None:
-    """The inference route that a plain path is; None for escapes, queries and other routes."""
+    """The route of this lane that a plain path is; None for escapes, queries and other routes."""
     if b"%" in url or b"?" in url or not url.isascii():
         return None
     route = hot_route(url.decode("ascii"))
-    return route if route is not None and route.action == "infer" else None
+    return route if route is not None and route.action in _CODECS else None

@@ -6,8 +6,9 @@ from service.audit.recorder import RequestContext
 from service.inference.registry import LoadedModel
 from service.protocol.v1 import predictions
 from service.routes.bodies import infer_request
-from service.routes.data_plane import RECORD_HEADER, DataPlane, record_said
+from service.routes.data_plane import DataPlane
 from service.routes.exchange import Exchange
+from service.routes.sending import RECORD_HEADER, record_said
 from service.routes.task_routes import refuse_unknown
 from service.serving import Serving
 

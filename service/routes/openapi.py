@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.explain.parameters import ExplainParameters
+from service.routes.openapi_acting import act_paths
 from service.routes.openapi_streams import stream_paths
 from service.tasks.generate import Asked as Generation
 from service.tasks.translate import Asked as Translation
@@ -289,7 +290,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         )
         limit = app.state.serving.settings.explain_max_samples
         paths = schema["paths"]
-        for path, item in {**hot_paths(limit), **stream_paths(ERROR_RESPONSES)}.items():
+        hot = hot_paths(limit) | act_paths(ERROR_RESPONSES) | stream_paths(ERROR_RESPONSES)
+        for path, item in hot.items():
             paths[path] = {**paths.get(path, {}), **item}
         app.openapi_schema = schema
     return app.openapi_schema

@@ -35,11 +35,14 @@ class HotRoute:
 def hot_route(path: str) -> HotRoute | None:
     """The hot route that a POST to `path` is, if it is one."""
     match path.split("/"):
-        case ["", "v2", "models", model, ("infer" | "explain") as action]:
-            scope = Scope.PREDICT if action == "infer" else Scope.EXPLAIN
+        case ["", "v2", "models", model, ("infer" | "act" | "explain") as action]:
+            scope = Scope.EXPLAIN if action == "explain" else Scope.PREDICT
             return HotRoute(f"/v2/models/{{model}}/{action}", model, None, action, scope)
-        case ["", "v2", "models", model, "versions", version, ("infer" | "explain") as action]:
-            scope = Scope.PREDICT if action == "infer" else Scope.EXPLAIN
+        case [
+            "", "v2", "models", model, "versions", version,
+            ("infer" | "act" | "explain") as action,
+        ]:  # fmt: skip
+            scope = Scope.EXPLAIN if action == "explain" else Scope.PREDICT
             template = f"/v2/models/{{model}}/versions/{{version}}/{action}"
             return HotRoute(template, model, version, action, scope)
         case ["", "v2", "models", model, "streams", *stream] if len(stream) <= 1:

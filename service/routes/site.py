@@ -43,6 +43,7 @@ class Site:
         self._control = control_app(serving)
         self._handlers = {
             "infer": self._plane.infer,
+            "act": self._plane.act,
             "explain": self._plane.explain,
             "v1:predict": self._v1.predict,
             "v1:explain": self._v1.explain,

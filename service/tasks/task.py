@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from service.store import StoredModel
+from service.tasks.act import Actor
 from service.tasks.anomaly import AnomalyDetector
 from service.tasks.classify import Classifier
 from service.tasks.embed import Embedder
@@ -31,6 +32,8 @@ def task_of(model: StoredModel) -> TaskAnswer:
     manifest = model.manifest
     if manifest.task == "classify":
         return Classifier(manifest)
+    if manifest.task == "act":
+        return Actor(manifest)
     if manifest.task == "anomaly":
         return AnomalyDetector(model)
     if manifest.task == "generate":

@@ -1,0 +1,35 @@
+"""What answers of the hot routes have in common: the record they name, and compression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from service.protocol.compression import ENCODINGS, SMALLEST, deflated
+from service.routes.negotiation import preferred_encoding
+
+RECORD_HEADER = "glassline-record-id"
+
+
+def record_said(record_id: str | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Headers and parameters that name an answer's record; empty when it has none."""
+    if record_id is None:
+        return {}, {}
+    return {RECORD_HEADER: record_id}, {"record_id": record_id}
+
+
+def compressed(asked: Mapping[bytes, bytes], body: bytes, headers: dict[str, str]) -> bytes:
+    """The body as the client takes it, where that is worth it; says so in `headers`.
+
+    Args:
+        asked: the request's headers, names in lower case.
+        body: as it is.
+        headers: of the answer.
+    """
+    if len(body) < SMALLEST:
+        return body
+    given = asked.get(b"accept-encoding", b"").decode("latin-1")
+    encoding = preferred_encoding(given, ENCODINGS)
+    if encoding is None:
+        return body
+    headers["content-encoding"] = encoding
+    return deflated(body, encoding)
