@@ -15,20 +15,22 @@ from models.blocks import Pixels
 
 
 class PixelError(nn.Module):
-    """Squared error of a picture, mean over the channels, smoothed: (n, H, W).
+    """Error of a picture to a power, mean over the channels, smoothed: (n, H, W).
 
     Args:
         sigma: deviation of the Gaussian in pixels; 0 = none.
         shrink: the map is smoothed at so many times less, where sigma allows; it divides H and W.
+        power: of the error, even; 2 = squared. The higher, the less do small errors count.
     """
 
-    def __init__(self, sigma: float = 0.0, shrink: int = 1) -> None:
+    def __init__(self, sigma: float = 0.0, shrink: int = 1, power: int = 2) -> None:
         super().__init__()
+        self.power = power
         self.shrink = shrink
         self.smooth = Gaussian(sigma / shrink) if sigma else None
 
     def forward(self, row: Tensor, reconstruction: Tensor) -> Tensor:
-        error = (row - reconstruction).square().mean(dim=1, keepdim=True)
+        error = (row - reconstruction).square().pow(self.power // 2).mean(dim=1, keepdim=True)
         if self.smooth is not None:
             if self.shrink > 1:
                 error = nn.functional.avg_pool2d(error, self.shrink)

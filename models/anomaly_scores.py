@@ -48,6 +48,23 @@ class Peak(nn.Module):
         return seen.error.flatten(1).amax(dim=1, keepdim=True)
 
 
+class Worst(nn.Module):
+    """Mean of the largest values of the error map, a share of all: (n, 1).
+
+    Several small defects add up in it, of which the peak shows the worst alone.
+    """
+
+    def __init__(self, share: float = 1 / 64, every: int = 4) -> None:
+        super().__init__()
+        self.share, self.every = share, every
+
+    def forward(self, seen: Seen) -> Tensor:
+        # A smooth map is looked at on a grid: a sixteenth of the values to be sorted.
+        values = seen.error[:, :: self.every, :: self.every].flatten(1)
+        count = max(1, round(self.share * values.shape[1]))
+        return values.topk(count, dim=1).values.mean(dim=1, keepdim=True)
+
+
 class Last(nn.Module):
     """The error of a window's last step, mean over the channels: (n, 1)."""
 
@@ -196,7 +213,7 @@ def scores_of(
         large: whether a defect is a small part of the picture.
     """
     if large:
-        return {"peak": Peak()}
+        return {"peak": Peak(), "worst": Worst()}
     scores: dict[str, nn.Module] = {"pixel": Mean()}
     if len(shape) == 3:
         scores |= {"ssim": Dissimilarity(), "multiscale": MultiScale()}

@@ -30,8 +30,8 @@ class BoardConfig:
     """
 
     channels: int = 1
-    widths: tuple[int, ...] = (16, 32, 48, 64)
-    fold: int = 2
+    widths: tuple[int, ...] = (32, 48, 64, 64)
+    fold: int = 4
     skips: bool = True
     latent: int = 64
 

@@ -117,6 +117,10 @@ class Config:
     def coding(self) -> Coding:
         return KINDS[self.kind][1]
 
+    def judged(self, large: bool) -> Reconstruction:
+        """What a reconstruction is judged by in training."""
+        return self.loss or ("cross-entropy" if large else "l2")
+
     def is_large(self, shape: tuple[int, ...]) -> bool:
         """Whether rows of this shape are read patch by patch."""
         return len(shape) == 3 and max(shape[1:]) > LARGE

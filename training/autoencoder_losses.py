@@ -17,15 +17,22 @@ Reconstruction = Literal["l2", "ssim", "combined", "cross-entropy"]
 SSIM_SHARE = 0.16
 
 
-def reconstruction_loss(kind: Reconstruction, wanted: Tensor, got: Tensor) -> Tensor:
+def reconstruction_loss(
+    kind: Reconstruction, wanted: Tensor, got: Tensor, weight: Tensor | None = None
+) -> Tensor:
     """Mean loss of a batch; both (n, C, H, W) in [0, 1], or (n, T, C) of l2.
+
+    Args:
+        weight: of each value, of that shape; not of what SSIM misses.
 
     Source of SSIM: Bergmann et al. 2019, arXiv:1807.02011; of mixing it: Zhao et al. 2017,
     arXiv:1511.08861.
     """
     if kind == "cross-entropy":
-        return nn.functional.binary_cross_entropy(got, wanted)
+        return nn.functional.binary_cross_entropy(got, wanted, weight)
     squared = nn.functional.mse_loss(got, wanted)
+    if weight is not None:
+        squared = (weight * (got - wanted).square()).mean()
     if kind == "l2":
         return squared
     missed = 1 - ssim(wanted, got).mean()

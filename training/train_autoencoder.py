@@ -23,6 +23,7 @@ from training import autoencoder_losses, damage
 from training.augment import cropped, turns, variation_of
 from training.autoencoder_candidate import budget_of, candidate_of
 from training.autoencoder_config import Config
+from training.autoencoder_losses import Reconstruction
 from training.data import one_class_sources
 from training.fitting import Fitted, Loss, fit
 from training.lessons import one_thread
@@ -34,6 +35,11 @@ Rows = NDArray[np.uint8] | NDArray[np.float32]
 TOGETHER = 1_250_000
 #: Patches of a held picture that choose the epoch.
 PATCHES = 4
+#: How much more a damaged pixel of a large picture counts: there are a hundred others for each.
+REPAIRED = 3.0
+#: Power of the error of pictures of two tones: only what is surely another tone counts, not the
+#: edges between tones, where nobody knows to a pixel.
+SURELY = 16
 
 
 def main(config: Config, store: ModelStore, console: Console) -> StoredModel:
@@ -104,15 +110,14 @@ def network_of(config: Config, train: Rows) -> nn.Module:
 
 
 def _widths(config: Config) -> tuple[int, ...]:
-    first = config.units // 2
-    return (first, 2 * first, 3 * first, 4 * first)
+    return (config.units, config.units * 3 // 2, config.units * 2, config.units * 2)
 
 
 class Taught(nn.Module):
     """A network as it is taught: rows are varied, then damaged, and it is asked for the former.
 
-    Output: what the network answers, and the rows that are wanted; of rows that are only looked
-    at, nothing.
+    Output: what the network answers, the rows that are wanted and the damaged ones that it was
+    shown; of rows that are only looked at, neither.
     """
 
     def __init__(
@@ -126,11 +131,12 @@ class Taught(nn.Module):
         self.vary = vary
         self.spoil = spoil
 
-    def forward(self, row: Tensor) -> tuple[Any, Tensor | None]:
+    def forward(self, row: Tensor) -> tuple[Any, Tensor | None, Tensor | None]:
         if not self.training:
-            return self.network(row), None
+            return self.network(row), None, None
         wanted = row if self.vary is None else self.vary(row)
-        return self.network(wanted if self.spoil is None else self.spoil(wanted)), wanted
+        shown = wanted if self.spoil is None else self.spoil(wanted)
+        return self.network(shown), wanted, shown
 
 
 def _fitted(
@@ -143,11 +149,13 @@ def _fitted(
         looked_at = cropped(looked_at.repeat(PATCHES, 1, 1, 1), config.patch)
     shown = looked_at if spoil is None else spoil(looked_at)
     rows = torch.from_numpy(train)
-    loss = _taught(_loss(config, network, large, len(train)))
+    kind = config.judged(large)
+    loss = _taught(network, kind, _loss(config, network, large, len(train)), large)
+    error = _taught(network, "l2", autoencoder_losses.plain(network, "l2"), False)
     return fit(
         Taught(network, _varying(config, train.shape[1:], large), spoil),
         loss=loss,
-        score=("error", _taught(autoencoder_losses.plain(network, "l2"))),
+        score=("error", error),
         train=(rows, rows),
         validation=(shown, looked_at),
         options=config.options,
@@ -179,7 +187,7 @@ def _spoiling(network: nn.Module, large: bool) -> Callable[[Tensor], Tensor]:
 
 
 def _loss(config: Config, network: nn.Module, large: bool, rows: int) -> Loss:
-    kind = config.loss or ("cross-entropy" if large else "l2")
+    kind = config.judged(large)
     if config.kind == "vae":
         assert isinstance(network, autoencoder.Autoencoder)
         batches = max(1, rows // config.options.batch_size)
@@ -189,14 +197,19 @@ def _loss(config: Config, network: nn.Module, large: bool, rows: int) -> Loss:
     return autoencoder_losses.plain(network, kind)
 
 
-def _taught(loss: Loss) -> Loss:
-    """A loss of what `Taught` answers."""
+def _taught(network: nn.Module, kind: Reconstruction, loss: Loss, large: bool) -> Loss:
+    """A loss of what `Taught` answers; what was to be repaired of large pictures counts more."""
 
-    def of_both(answer: Any, wanted: Tensor) -> Tensor:
-        said, varied = answer
+    def of_all(answer: Any, wanted: Tensor) -> Tensor:
+        said, varied, shown = answer
+        if large and shown is not None and varied is not None:
+            weight = 1 + REPAIRED * (shown != varied)
+            return autoencoder_losses.reconstruction_loss(
+                kind, autoencoder_losses.scaled(network, varied), said[0], weight
+            )
         return loss(said, wanted if varied is None else varied)
 
-    return of_both
+    return of_all
 
 
 def _detector(config: Config, network: nn.Module, shape: tuple[int, ...]) -> Detector:
@@ -205,7 +218,8 @@ def _detector(config: Config, network: nn.Module, shape: tuple[int, ...]) -> Det
     if len(shape) == 2:
         return Detector(network, ChannelError(shape[1]), scores)
     sigma = config.smooth if config.smooth is not None else (8.0 if large else 1.0)
-    return Detector(network, PixelError(sigma, 4 if large and sigma >= 4 else 1), scores)
+    power = SURELY if config.judged(large) == "cross-entropy" else 2
+    return Detector(network, PixelError(sigma, 4 if large and sigma >= 4 else 1, power), scores)
 
 
 def _chosen(config: Config, scores: dict[str, nn.Module]) -> dict[str, nn.Module]:
