@@ -18,7 +18,7 @@ from service.errors import CalibrationError
 from service.store import ModelStore
 from training import autoencoder_losses, damage, train_autoencoder
 from training.autoencoder_config import Config
-from training.data import digits
+from training.data import digits, one_class_sources
 from training.data.one_class import of_pictures
 from training.options import AUTOENCODER, WrongOption
 from training.train_autoencoder import learn, main
@@ -163,7 +163,7 @@ def test_a_detector_names_its_scores() -> None:
 
 
 def test_scores_are_those_that_were_asked_for() -> None:
-    data = data_of(Config(kind="dense", data="power-demand", window=12))
+    data = one_class_sources.load(Config(kind="dense", data="power-demand", window=12), QUIET)
     config = Config(kind="dense", scores=("level", "window"), options=replace(TINY, epochs=1))
     detector, _ = learn(config, data.train, data.held)
     assert detector.names == ("level", "window")
