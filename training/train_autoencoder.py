@@ -25,6 +25,7 @@ from training.autoencoder_candidate import budget_of, candidate_of
 from training.autoencoder_config import Config
 from training.autoencoder_losses import Reconstruction
 from training.data import one_class_sources
+from training.decoder_release import release_decoder
 from training.fitting import Fitted, Loss, fit
 from training.lessons import one_thread
 from training.options import WrongOption
@@ -43,7 +44,11 @@ SURELY = 16
 
 
 def main(config: Config, store: ModelStore, console: Console) -> StoredModel:
-    """Load, learn what is normal, calibrate, release.
+    """Load, learn what is normal, calibrate, release; of a variational one of pictures its
+    decoder, too, as `NAME-decoder`.
+
+    Returns:
+        The detector.
 
     Raises:
         WrongOption: an option does not fit the data or the machine.
@@ -57,7 +62,21 @@ def main(config: Config, store: ModelStore, console: Console) -> StoredModel:
         conformal.rank(len(data.calibration), budget_of(config).rate)
     detector, fitted = learn(config, data.train, data.held, console)
     with console.status("exporting, comparing with the trained network, calibrating ..."):
-        return release(candidate_of(config, data, detector, fitted), store)
+        candidate = candidate_of(config, data, detector, fitted)
+        released = release(candidate, store)
+    network, media = detector.network, data.media
+    if config.kind != "vae" or media is None or not isinstance(network, autoencoder.Autoencoder):
+        return released
+    with console.status("releasing its decoder, too ..."):
+        unseen = np.concatenate([data.calibration, data.test[~data.anomalous]])
+        decoder = release_decoder(
+            network, config.name, data.name, media, np.asarray(data.train, np.uint8),
+            np.asarray(unseen, np.uint8), candidate.assets["learning_curve"][1],
+            candidate.provenance, store,
+        )  # fmt: skip
+    line = f"released {decoder.manifest.reference}: what it draws of noise"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return released
 
 
 def learn(
