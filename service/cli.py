@@ -18,6 +18,7 @@ from rich.table import Table
 from service import __version__, audit_commands, evidence_commands, log_commands
 from service import settings as configuration
 from service.access import Keyring, Scope
+from service.backfill.command import replay
 from service.bulk.command import Address, Batch, Workers, explain_batch
 from service.client import Client, ClientError, media_type_of
 from service.errors import GlasslineError
@@ -79,6 +80,9 @@ def _options(
     ] = False,
 ) -> None:
     """Options of every command."""
+
+
+app.command()(replay)
 
 
 @app.command()

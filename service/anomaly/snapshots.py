@@ -15,7 +15,7 @@ from service.anomaly.alarms import Alarm
 from service.anomaly.levels import Levels
 from service.anomaly.stream import Counts, Stream, StreamKey, Subject
 from service.anomaly.stream_config import StreamConfig
-from service.anomaly.track import Outcome, Track
+from service.anomaly.track import Track
 from service.errors import CorruptStream
 
 _MAGIC: Final = b"glassline.stream/1\n"
@@ -30,21 +30,20 @@ def snapshot(stream: Stream) -> bytes:
         A digest of the rest; sizes; a head in JSON; times, values and the judge as they are.
     """
     track, levels = stream.track, stream.levels
+    times, values, outcomes = track.kept()
     head = orjson.dumps(
         {
             "key": list(stream.key),  # orjson knows no named tuples
             "sensors": stream.subject.sensors,
             "config": stream.config.model_dump(mode="json"),
             "track": [track.steps, track.period, track.gap, track.run],
-            "outcomes": [list(one) for one in track.outcomes],
+            "outcomes": outcomes,
             "levels": levels.to_json(),
             "alarm": stream.alarm.to_json(),
             "counts": asdict(stream.counts),
             "in_history": stream.in_history,
         }
     )
-    arrays = track.arrays()
-    times, values = arrays["times"].tobytes(), arrays["values"].tobytes()
     judge = levels.judge.state() if levels.judge else b""
     sizes = _SIZES.pack(len(head), len(times), len(values), len(judge))
     rest = b"".join((sizes, head, times, values, judge))
@@ -82,7 +81,7 @@ def restore(content: bytes, subject: Subject) -> Stream:
     table = np.frombuffer(values, "<f4").astype(np.float32).reshape(-1, len(subject.sensors))
     track = Track(
         steps, period, gap, np.frombuffer(times, "<i8").tolist(), table,
-        [Outcome(*one) for one in head["outcomes"]], run,
+        [tuple(one) for one in head["outcomes"]], run,
     )  # fmt: skip
     levels = Levels(**head["levels"])
     levels.judge = AdaptiveConformal.restore(judge) if judge else None

@@ -19,12 +19,13 @@ from service.anomaly.alarms import Alarm, Event, Reading
 from service.anomaly.levels import Levels
 from service.anomaly.stream_config import StreamConfig
 from service.anomaly.times import SECOND, rfc3339
-from service.anomaly.track import Outcome, Track
+from service.anomaly.track import SPARE, Outcome, Track
 from service.calibration import Adaptive
 from service.errors import Conflict
 
 #: Sensors that are named as contributors of an alarm.
 NAMED = 3
+_WARMING_UP = Outcome("warming-up")
 
 
 class StreamKey(NamedTuple):
@@ -86,7 +87,8 @@ class Staged:
     times: Sequence[int]
     values: NDArray[np.float32]
     historical: bool
-    track: Track
+    #: as it will be; None where the rows stand behind the last one, see `Track.propose`
+    track: Track | None
     rows: list[_Row]
     windows: list[NDArray[np.float32]]
     duplicates: int = 0
@@ -150,6 +152,9 @@ class Stream:
         Raises:
             Conflict: a row differs from the one that came at its time.
         """
+        usual = self.track.propose(times, values)
+        if usual is not None:
+            return self._staged_usual(times, values, historical, usual)
         track = self.track.copy(len(times))
         staged = Staged(times, values, historical, track, [], [])
         lateness = int(self.config.lateness_s * SECOND)
@@ -187,6 +192,22 @@ class Stream:
                 )
         return staged
 
+    def _staged_usual(
+        self,
+        times: Sequence[int],
+        values: NDArray[np.float32],
+        historical: bool,
+        placed: list[tuple[int, NDArray[np.float32] | None]],
+    ) -> Staged:
+        staged = Staged(times, values, historical, None, [], [])
+        for time, (gap, window) in zip(times, placed, strict=True):
+            if window is None:
+                staged.rows.append(_Row(time, -1, gap, 0, _WARMING_UP))
+            else:
+                staged.rows.append(_Row(time, len(staged.windows), gap, 0, None))
+                staged.windows.append(window)
+        return staged
+
     def conclude(
         self,
         staged: Staged,
@@ -205,7 +226,11 @@ class Stream:
             An answer for each row, and the alarm events in the order in which they happened.
         """
         answers, events = [], self._left_history(staged)
-        marks = self.track = staged.track
+        if usual := staged.track is None:
+            self.track.accept(staged.times, [row.gap for row in staged.rows])
+        else:
+            self.track = staged.track
+        marks = self.track
         for row in staged.rows:
             said = row.said
             if row.gap:
@@ -220,17 +245,20 @@ class Stream:
                 events += changed
             assert said is not None
             repeated = said.state == "duplicate"
-            if repeated:
-                said = marks.outcomes[bisect_left(marks.times, row.time)]
+            if usual:
+                marks.outcomes.append(tuple(said))
+            elif repeated:
+                said = Outcome(*marks.outcomes[bisect_left(marks.times, row.time)])
             elif said.state == "filled-in":
                 self.counts.filled_in += 1
             elif said.state != "late":
-                marks.outcomes[bisect_left(marks.times, row.time)] = said
+                marks.outcomes[bisect_left(marks.times, row.time)] = tuple(said)
             answers.append(self._answer(row, said, repeated))
         self.counts.rows += len(staged.rows) - staged.duplicates - staged.late
         self.counts.duplicates += staged.duplicates
         self.counts.late += staged.late
-        marks.trim()
+        if len(marks.times) > 2 * (marks.steps + SPARE):
+            marks.trim()
         return answers, events
 
     def _left_history(self, staged: Staged) -> list[Event]:

@@ -5,7 +5,9 @@ A window is causal: it ends at the row that it judges, and what comes later chan
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -39,7 +41,8 @@ class Track:
         gap: a step longer than these microseconds is a gap; 0 = not known yet.
         times: of the rows, ascending, microseconds since 1970.
         values: (m, C) of the rows; NaN = not measured.
-        outcomes: of the rows.
+        outcomes: of the rows, each an `Outcome` as a plain tuple: the garbage collector leaves
+            those alone, of which a process has hundreds of thousands.
         run: rows up to the newest without a gap between them.
     """
 
@@ -48,7 +51,7 @@ class Track:
     gap: int
     times: list[int]
     values: NDArray[np.float32]
-    outcomes: list[Outcome]
+    outcomes: list[tuple[Any, ...]]
     run: int
 
     @classmethod
@@ -64,6 +67,53 @@ class Track:
         values[:m] = self.values[:m]
         times, outcomes = self.times.copy(), self.outcomes.copy()
         return Track(self.steps, self.period, self.gap, times, values, outcomes, self.run)
+
+    def propose(
+        self, times: Sequence[int], values: NDArray[np.float32]
+    ) -> list[tuple[int, NDArray[np.float32] | None]] | None:
+        """The usual case at little cost: whole rows, each newer than all before it.
+
+        Nothing changes: the rows stand behind the last one until `accept`.
+
+        Returns:
+            For each row the gap before it and its window, which is a view and good until then;
+            None where it is not the usual case.
+        """
+        m, n, steps = len(self.times), len(times), self.steps
+        if not m or not self.period or math.isnan(float(values.sum())):
+            return None
+        last, run, gap = self.times[-1], self.run, self.gap
+        if run < steps or math.isnan(float(self.values[max(0, m - steps) : m].sum())):
+            return None
+        if m + n > len(self.values):
+            self._make_room(n)
+            m = len(self.times)
+        self.values[m : m + n] = values
+        placed: list[tuple[int, NDArray[np.float32] | None]] = []
+        for at, time in enumerate(times, m + 1):
+            step = time - last
+            if step <= 0:
+                return None
+            run = run + 1 if step <= gap else 1
+            window = self.values[at - steps : at] if run >= steps else None
+            placed.append((step if step > gap else 0, window))
+            last = time
+        return placed
+
+    def accept(self, times: Sequence[int], gaps: Sequence[int]) -> None:
+        """The rows that were proposed are the stream's from now on."""
+        for time, gap in zip(times, gaps, strict=True):
+            self.times.append(time)
+            self.run = 1 if gap else self.run + 1
+
+    def _make_room(self, rows: int) -> None:
+        """Forget old rows, and make room for new ones, some more than are wanted now."""
+        keep = self.steps + SPARE
+        self.trim()
+        m = len(self.times)
+        values = np.empty((m + max(rows, keep), self.values.shape[1]), np.float32)
+        values[:m] = self.values[:m]
+        self.values = values
 
     @property
     def newest(self) -> int | None:
@@ -86,6 +136,8 @@ class Track:
         if not times or time > times[-1]:
             return "newest"
         at = bisect_left(times, time)
+        if at < len(times) - self.steps - SPARE:
+            return "late"  # it may be here still, but not after a restart
         if times[at] == time:
             same = np.array_equal(self.values[at], row, equal_nan=True)
             return "duplicate" if same else "different"
@@ -100,7 +152,7 @@ class Track:
         gap = step if self.gap and step > self.gap else 0
         self.values[m] = row
         self.times.append(time)
-        self.outcomes.append(Outcome("warming-up"))
+        self.outcomes.append(tuple(Outcome("warming-up")))
         self.run = 1 if gap else self.run + 1
         return gap
 
@@ -110,7 +162,7 @@ class Track:
         self.values[at + 1 : m + 1] = self.values[at:m]
         self.values[at] = row
         self.times.insert(at, time)
-        self.outcomes.insert(at, Outcome("filled-in"))
+        self.outcomes.insert(at, tuple(Outcome("filled-in")))
         self._count_run()
 
     def learn_period(self, gap_periods: float) -> bool:
@@ -143,12 +195,11 @@ class Track:
 
     def trim(self) -> None:
         """Forget what no window and no repeated row needs."""
-        keep = self.steps + SPARE
-        m = len(self.times)
+        keep, m = self.steps + SPARE, len(self.times)
         if m > keep:
             del self.times[: m - keep]
             del self.outcomes[: m - keep]
-        self.values = self.values[max(0, m - keep) : m].copy()
+            self.values = self.values[m - keep : m].copy()
 
     def _count_run(self) -> None:
         times, run = self.times, 1
@@ -158,9 +209,10 @@ class Track:
             run += 1
         self.run = run
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Times and values, for a snapshot."""
-        return {
-            "times": np.array(self.times, "<i8"),
-            "values": np.ascontiguousarray(self.values[: len(self.times)], "<f4"),
-        }
+    def kept(self) -> tuple[bytes, bytes, list[list[Any]]]:
+        """Times, values and outcomes of the rows that matter, for a snapshot."""
+        m = len(self.times)
+        first = max(0, m - self.steps - SPARE)
+        values = np.ascontiguousarray(self.values[first:m], "<f4")
+        times = np.array(self.times[first:], "<i8")
+        return times.tobytes(), values.tobytes(), [list(one) for one in self.outcomes[first:]]

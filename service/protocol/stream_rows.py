@@ -126,7 +126,10 @@ class _Table:
         for at, name in enumerate(order):
             places.setdefault(name, []).append(at)
         rows = {
-            name: Rows([times[at] for at in mine], table[mine]) for name, mine in places.items()
+            name: Rows([times[mine[0]]], table[mine[0] : mine[0] + 1])
+            if len(mine) == 1
+            else Rows([times[at] for at in mine], table[mine])
+            for name, mine in places.items()
         }
         return Body(order, rows, historical)
 

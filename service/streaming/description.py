@@ -7,6 +7,7 @@ from typing import Any
 
 from service.anomaly.stream import Stream
 from service.anomaly.times import SECOND, rfc3339
+from service.anomaly.track import Outcome
 
 
 def described(stream: Stream) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def described(stream: Stream) -> dict[str, Any]:
     hours = observed / SECOND / 3600
     last = None
     if track.times:
-        said = track.outcomes[-1]
+        said = Outcome(*track.outcomes[-1])
         last = {"time": rfc3339(track.times[-1]), **said._asdict()}
     return {
         "model_name": key.model,

@@ -111,6 +111,7 @@ class TurnWork:
             self.memory.streams[stream.key] = stream
             self.write(ActEntry(stream.key, "begin", stream.config.model_dump(mode="json")))
         taken: dict[StreamKey, Taken] = {}
+        accepted = repeats = late = 0
         for stream, staged in request.staged:
             scores, shares = scored[id(staged)]
             answers, events = stream.conclude(staged, scores, shares)
@@ -124,10 +125,12 @@ class TurnWork:
             )  # fmt: skip
             self._entries.append(packed(entry))
             self.touched[stream.key] = self.touched.get(stream.key, 0) + len(staged.times)
-            named = stream.key[:2]
-            self._outcomes[*named, "accepted"] += fresh
-            self._outcomes[*named, "duplicate"] += staged.duplicates
-            self._outcomes[*named, "late"] += staged.late
+            accepted, repeats, late = (
+                accepted + fresh, repeats + staged.duplicates, late + staged.late
+            )  # fmt: skip
+        manifest = request.scorer.model.manifest
+        for outcome, rows in (("accepted", accepted), ("duplicate", repeats), ("late", late)):
+            self._outcomes[manifest.name, manifest.version, outcome] += rows
         self.replies.append((request.done, taken))
 
     def count(self, streams: int) -> None:

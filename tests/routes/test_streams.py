@@ -258,6 +258,16 @@ def test_versions_of_a_model_have_streams_of_their_own(http: httpx.Client) -> No
     assert http.get(older).json()["counts"]["rows"] == 3
 
 
+@pytest.mark.slow
+def test_nothing_acknowledged_is_lost_when_the_server_is_killed(tmp_path: Path) -> None:
+    """The same rows, killed again and again, give the same alarm log as once through."""
+    from tests.bench.stream_kills import run
+
+    seen = run(tmp_path, rounds=3, rows_a_round=120)
+    assert seen["logs_equal"]
+    assert (seen["lost"], seen["events"] > 0) == (0, True)
+
+
 def test_two_processes_have_one_owner_and_another_takes_over(tmp_path: Path) -> None:
     release_detector(tmp_path, "windows")
     server = start_server(tmp_path, tmp_path / "log", GLASSLINE_WORKERS="2")

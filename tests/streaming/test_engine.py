@@ -1,0 +1,159 @@
+"""The engine on a real store and a real graph: turns, restarts, full disks, bad neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.anomaly.snapshots import snapshot
+from service.anomaly.stream import StreamKey
+from service.anomaly.stream_config import StreamConfig
+from service.anomaly.times import SECOND
+from service.errors import Conflict, StreamRefused, Unavailable
+from service.inference.registry import Registry
+from service.protocol.stream_rows import Rows
+from service.store import ModelStore
+from service.streaming import memory
+from service.streaming.engine import Engine
+from service.streaming.scoring import Scorer
+from service.streaming.store import StreamStore
+from tests.small_detector import release_detector
+
+CONFIG = StreamConfig(rate=0.02, warm_up_rows=0, on_delay_s=1, off_delay_s=1, period_s=1)
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+    home = tmp_path_factory.mktemp("models")
+    release_detector(home, "windows")
+    return Scorer(Registry(ModelStore(home), "cpu", serves=False).get("windows"))
+
+
+def key(stream: str) -> StreamKey:
+    return StreamKey("windows", "1", stream)
+
+
+def rows(first: int, count: int, seed: int = 0, level: float = 0.0) -> Rows:
+    at = np.arange(first, first + count)
+    values = np.random.default_rng(seed + first).normal(size=(count, 2)) * 0.5
+    values[:, 0] += np.where(at % 2, level, -level)
+    return Rows([int(one) * SECOND for one in at], values.astype(np.float32))
+
+
+def with_engine(path: Path, scorer: Scorer, do: Callable[[Engine], Awaitable[None]]) -> None:
+    """Run something on an engine that is not closed: as if the process were killed after it."""
+
+    async def run() -> None:
+        engine = Engine(StreamStore(path), lambda *_: scorer.subject, lambda: None)
+        await engine.start()
+        await do(engine)
+        await engine.on_writer(lambda: None)
+
+    asyncio.run(run())
+
+
+async def offer(engine: Engine, scorer: Scorer, name: str, sent: Rows):
+    return (await engine.offer(scorer, {key(name): sent}, False, CONFIG))[key(name)]
+
+
+def test_a_killed_process_comes_back_as_it_was_acknowledged(
+    tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "TAIL_ROWS", 150)  # so that snapshots and journal both matter
+    names = [f"L1.{n}" for n in range(5)]
+    before: dict[StreamKey, bytes] = {}
+
+    async def live(engine: Engine) -> None:
+        for first in range(0, 120, 12):
+            level = 6.0 if first == 60 else 0.0
+            await asyncio.gather(
+                *(
+                    offer(engine, scorer, n, rows(first, 12, at, level))
+                    for at, n in enumerate(names)
+                )
+            )
+        before.update({k: snapshot(s) for k, s in engine.memory.streams.items()})
+
+    async def again(engine: Engine) -> None:
+        assert {k: snapshot(s) for k, s in engine.memory.streams.items()} == before
+
+    with_engine(tmp_path / "s.db", scorer, live)
+    with_engine(tmp_path / "s.db", scorer, again)
+    store = StreamStore(tmp_path / "s.db")
+    kept = sum(1 for _ in store.journal())
+    assert 0 < kept < 10  # the journal was cut
+    assert len(list(store.snapshots())) == 5
+    assert len(store.events(0, 100, live=True)) >= 10  # raised and cleared, each once
+    store.close()
+
+
+def test_who_is_at_fault_is_refused_alone(tmp_path: Path, scorer: Scorer) -> None:
+    async def live(engine: Engine) -> None:
+        await offer(engine, scorer, "L1.a", rows(0, 20))
+        far = rows(0, 20)
+        far.values[7] = 3e38  # its square is no number
+        wrong = rows(5, 1, seed=99)
+        sent = await asyncio.gather(
+            offer(engine, scorer, "L1.b", rows(0, 20)),
+            engine.offer(scorer, {key("L1.c"): far}, False, CONFIG),
+            offer(engine, scorer, "L1.a", wrong),
+            return_exceptions=True,
+        )
+        assert sent[0].accepted == 20
+        assert isinstance(sent[1], StreamRefused)
+        assert isinstance(sent[2], Conflict)
+        assert key("L1.c") not in engine.memory.streams
+
+    with_engine(tmp_path / "s.db", scorer, live)
+
+
+def test_a_disk_that_fails_loses_nothing_that_was_acknowledged_and_takes_nothing_in(
+    tmp_path: Path, scorer: Scorer
+) -> None:
+    async def live(engine: Engine) -> None:
+        await offer(engine, scorer, "L1.a", rows(0, 20))
+        good = snapshot(engine.memory.streams[key("L1.a")])
+        full = engine.store._db.execute("PRAGMA page_count").fetchone()[0]
+        await engine.on_writer(lambda: engine.store._db.execute(f"PRAGMA max_page_count = {full}"))
+        with pytest.raises(Unavailable, match="could not be made durable"):
+            await offer(engine, scorer, "L1.a", rows(20, 2000))
+        await engine.on_writer(lambda: engine.store._db.execute("PRAGMA max_page_count = 1000000"))
+        done = await offer(engine, scorer, "L1.b", rows(0, 5))  # brings the others back first
+        assert done.accepted == 5
+        assert snapshot(engine.memory.streams[key("L1.a")]) == good
+        assert (await offer(engine, scorer, "L1.a", rows(20, 5))).accepted == 5
+
+    with_engine(tmp_path / "s.db", scorer, live)
+
+
+def test_requests_of_one_stream_keep_their_order(tmp_path: Path, scorer: Scorer) -> None:
+    async def live(engine: Engine) -> None:
+        blocks = [rows(first, 5) for first in range(0, 200, 5)]
+        taken = await asyncio.gather(*(offer(engine, scorer, "L1.a", one) for one in blocks))
+        assert sum(one.accepted for one in taken) == 200
+        assert sum(one.late for one in taken) == 0
+
+    with_engine(tmp_path / "s.db", scorer, live)
+
+
+def test_a_flood_is_an_event_and_no_explanation_is_owed_in_it(
+    tmp_path: Path, scorer: Scorer
+) -> None:
+    async def live(engine: Engine) -> None:
+        names = [f"L1.{n}" for n in range(14)]
+        for name in names:
+            await offer(engine, scorer, name, rows(0, 30, level=0.0))
+            await offer(engine, scorer, name, rows(30, 6, level=9.0))
+
+    with_engine(tmp_path / "s.db", scorer, live)
+    store = StreamStore(tmp_path / "s.db")
+    changes = [change for _, change, _ in store.events(0, 100, live=True)]
+    assert changes == ["raised"] * 11 + ["flood-begun"] + ["raised"] * 3
+    owed = [said for _, _, said, _ in store.owed(100)]
+    assert ['"explain":true' in said for said in owed] == [True] * 10 + [False] * 4
+    assert store.recent_alarms(600 * SECOND)["L1"][1]
+    store.close()
