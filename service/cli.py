@@ -21,6 +21,7 @@ from service.access import Keyring, Scope
 from service.backfill.command import replay
 from service.bulk.command import Address, Batch, Workers, explain_batch
 from service.client import Client, ClientError, media_type_of
+from service.connectors import command as bridge
 from service.errors import GlasslineError
 
 out = Console()
@@ -41,6 +42,7 @@ models_app = typer.Typer(help="Released models in the local store.", no_args_is_
 keys_app = typer.Typer(help="API keys and what each may do.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
+app.add_typer(bridge.app, name="bridge")
 audit_commands.app.add_typer(evidence_commands.app)
 app.add_typer(audit_commands.app, name="audit")
 log_commands.add_to(audit_commands.app)

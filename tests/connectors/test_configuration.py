@@ -1,0 +1,190 @@
+"""The bridge's configuration, its check, and how it gets into a broker that asks who comes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.connectors.command import EXAMPLE
+from service.connectors.config import read
+from service.errors import InvalidParameter
+from tests.connectors.broker import Broker, needs_mosquitto
+from tests.connectors.plant import Program, bridge_program, row, server_program, wait_for
+from tests.running_server import free_port, glassline
+
+MINIMAL = """\
+[broker]
+host = "b"
+{broker}
+[[subscribe]]
+topic = "{topic}"
+model = "skab"
+stream = "{stream}"
+"""
+
+
+def _written(
+    folder: Path, broker: str = "", topic: str = "p/{line}", stream: str = "{line}"
+) -> Path:
+    file = folder / "bridge.toml"
+    file.write_text(
+        MINIMAL.replace("{broker}", broker).replace("{topic}", topic).replace("{stream}", stream)
+    )
+    return file
+
+
+def test_the_example_is_a_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_text(EXAMPLE)
+    config = read(file)
+    assert config.filters == ("plant/+/+/rows", "plant/feedback")
+    assert config.store.file == tmp_path / "bridge.db"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"broker": "port = 70000"}, "broker.port"),
+        ({"broker": "colour = 1"}, "broker.colour"),
+        ({"broker": 'ca_file = "ca.pem"'}, "want tls = true"),
+        ({"broker": 'password_file = "x"'}, "wants a username"),
+        ({"broker": 'tls = true\ncert_file = "x"'}, "go together"),
+        ({"topic": "p/#/x"}, "whole level, or # as the last one"),
+        ({"stream": "{group}"}, "names no such level"),
+        ({"broker": "host = 2"}, "no TOML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, said: dict[str, str], reason: str) -> None:
+    with pytest.raises(InvalidParameter, match=reason):
+        read(_written(tmp_path, **said))
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InvalidParameter, match="cannot be read"):
+        read(tmp_path / "nothing.toml")
+    (tmp_path / "empty.toml").write_text("[broker]\nhost = 'b'\n")
+    with pytest.raises(InvalidParameter, match="subscribe"):
+        read(tmp_path / "empty.toml")
+
+
+def test_the_command_teaches(tmp_path: Path) -> None:
+    assert "persistence true" in glassline("bridge", "mqtt", "--help", home=tmp_path).stdout
+    assert glassline("bridge", "mqtt", "--example", home=tmp_path).stdout == EXAMPLE
+    nothing = glassline("bridge", "mqtt", home=tmp_path)
+    assert nothing.returncode == 1
+    assert "--example" in nothing.stderr
+
+
+def _authority(folder: Path) -> str:
+    """A CA and a server's certificate; what Mosquitto must be told."""
+    run = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    made = [
+        [*run, "-subj", "/CN=Plant CA", "-keyout", "ca.key", "-out", "ca.pem"],
+        [*run, "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-addext",
+         "basicConstraints=CA:FALSE", "-CA", "ca.pem", "-CAkey", "ca.key", "-keyout",
+         "broker.key", "-out", "broker.pem"],
+        ["mosquitto_passwd", "-b", "-c", "passwords", "bridge", "correct horse"],
+        ["mosquitto_passwd", "-b", "passwords", "plant", "steel"],
+    ]  # fmt: skip
+    for command in made:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    (folder / "acl").write_text(
+        "user bridge\ntopic read plant/#\ntopic read other/#\ntopic readwrite glassline/#\n"
+        "user plant\ntopic readwrite #\n"
+    )
+    return (
+        f"cafile {folder}/ca.pem\ncertfile {folder}/broker.pem\nkeyfile {folder}/broker.key\n"
+        f"password_file {folder}/passwords\nacl_file {folder}/acl\nallow_anonymous false\n"
+    )
+
+
+@needs_mosquitto
+def test_tls_password_and_permissions(tmp_path: Path) -> None:
+    """One broker that lets nobody in who does not prove himself; both protocols."""
+    broker = Broker(tmp_path / "broker", extra=_authority(tmp_path))
+    broker.start()
+    port = free_port()
+    server = server_program(tmp_path, port)
+    server.start()
+    extra = 'tls = true\nca_file = "ca.pem"\nusername = "bridge"\npassword_file = "secret"'
+    program = bridge_program(tmp_path, broker.port, port, broker_extra=extra)
+    config = program.command[-1]
+    check = ("bridge", "mqtt", "--check", config)
+    try:
+        (tmp_path / "secret").write_text("wrong")
+        wrong = glassline(*check, home=tmp_path)
+        assert wrong.returncode == 1
+        assert "Not authorized" in wrong.stdout
+        (tmp_path / "secret").write_text("correct horse\n")
+        right = glassline(*check, home=tmp_path)
+        assert right.returncode == 0, right.stdout
+        assert "/v2/models/skab/streams/LINE.GROUP" in right.stdout
+        for second, protocol in enumerate(("3.1.1", "5")):
+            chosen = f'{extra}\nprotocol = "{protocol}"'
+            bridge = bridge_program(tmp_path, broker.port, port, broker_extra=chosen)
+            _flows(broker, bridge, tmp_path, second)
+        _refused_and_then_allowed(broker, bridge, tmp_path)
+    finally:
+        broker.kill()
+        server.kill()
+
+
+def _clients(broker: Broker, folder: Path) -> list[str]:
+    """What Mosquitto's own clients must be told to be let in."""
+    who = ["-h", "127.0.0.1", "-p", str(broker.port), "-u", "plant", "-P", "steel", "-q", "1"]
+    return [*who, "--cafile", str(folder / "ca.pem")]
+
+
+def _flows(broker: Broker, bridge: Program, folder: Path, second: int) -> None:
+    """A row goes in and its verdict comes out."""
+    bridge.start()
+    try:
+        _ask(broker, folder, second)
+        assert _answer(broker, folder, second)["time"] == row(second)["time"]
+    finally:
+        bridge.kill()
+
+
+def _refused_and_then_allowed(broker: Broker, bridge: Program, folder: Path) -> None:
+    """What the broker refuses to publish is not lost; it goes when it may."""
+    acl = folder / "acl"
+    allowed = acl.read_text()
+    acl.write_text(allowed.replace("glassline/#", "glassline/bridge/#"))
+    broker.kill()
+    broker.start()
+    log = bridge.log.stat().st_size
+    bridge.start()
+    try:
+        _ask(broker, folder, 2)
+        wait_for(lambda: "refuses to publish" in bridge.log.read_text()[log:])
+        acl.write_text(allowed)
+        assert broker.process is not None
+        broker.process.send_signal(signal.SIGHUP)
+        assert _answer(broker, folder, 2)["time"] == row(2)["time"]
+    finally:
+        bridge.kill()
+
+
+def _ask(broker: Broker, folder: Path, second: int) -> None:
+    """Publish a row, for a watcher whose session is kept from now on."""
+    who = _clients(broker, folder)
+    topic = f"glassline/skab/7.press{second}/verdicts"
+    subscribe = ["mosquitto_sub", *who, "-t", topic, "-i", f"watch{second}", "-c", "-E"]
+    subprocess.run(subscribe, check=True)
+    said = ["-t", f"plant/7/press{second}/rows", "-m", json.dumps(row(second)), "-r"]
+    subprocess.run(["mosquitto_pub", *who, *said], check=True)
+
+
+def _answer(broker: Broker, folder: Path, second: int) -> dict[str, Any]:
+    """The verdict that the watcher gets."""
+    who = _clients(broker, folder)
+    topic = f"glassline/skab/7.press{second}/verdicts"
+    watch = ["-t", topic, "-i", f"watch{second}", "-c", "-C", "1", "-W", "30"]
+    done = subprocess.run(["mosquitto_sub", *who, *watch], capture_output=True, check=True)
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
