@@ -38,6 +38,8 @@ _TOGETHER = 500
 _FULL_S = 0.2
 _REFUSED_S = 5.0
 _METERS_S = 10.0
+#: How the last connection ended.
+_CLEAN = ("connection ended well", "yes")
 
 
 class Bridge:
@@ -118,6 +120,7 @@ class Bridge:
     async def _session(self, backoff: Backoff) -> None:
         async with open_link(self._config) as link:
             await link.listen(self._config.filters)
+            await self._resend()
             self._meters.connected.labels("broker").set(1)
             _log.info("broker: connected to %s", self._config.broker.host)
             backoff.reset()
@@ -127,12 +130,16 @@ class Bridge:
                     group.create_task(self._publish(link))
                     group.create_task(self._tell_status(link))
             except asyncio.CancelledError:
-                with suppress(aiomqtt.MqttError, Unavailable):
-                    stopped = await self._status("stopped")
-                    await asyncio.wait_for(
-                        link.tell(self._config.status_topic, stopped, retain=True), 2
-                    )
+                with suppress(Unavailable):
+                    link.part(self._config.status_topic, await self._status("stopped"))
+                    await self._ledger.post((), mark=_CLEAN)
                 raise
+
+    async def _resend(self) -> None:
+        """After a connection that was lost: the broker may have died before it saved."""
+        if await self._ledger.mark(_CLEAN[0]) != _CLEAN[1]:
+            self._meters.resent.inc(await self._ledger.again(self._config.broker.resend_s))
+        await self._ledger.post((), mark=(_CLEAN[0], "no"))
 
     async def _receive(self, link: Link) -> None:
         """Messages into the inbox, then acknowledged, as many at a time as there are."""

@@ -55,6 +55,8 @@ class Broker(_Part):
     keepalive_s: int = Field(30, ge=5, le=3600)
     session_days: float = Field(7.0, gt=0, le=365)
     in_flight: int = Field(200, ge=1, le=65_535)
+    #: A broker that dies has acknowledged what it had not saved; that is published again.
+    resend_s: float = Field(5.0, ge=0, le=60)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

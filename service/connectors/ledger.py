@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 #: Asked for together, at most this many things are one transaction.
 _TOGETHER = 512
+#: Seconds for which the content of a published letter is kept; between two looks for older ones.
+_KEEP_S, _TIDY_S = 120.0, 30.0
 Result = TypeVar("Result")
 _Job = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
 
@@ -158,13 +160,23 @@ class Ledger:
         return [(row[0], Letter(*row[1:])) for row in await self._rows(text, limit)]
 
     async def published(self, numbers: Iterable[int]) -> None:
-        """The broker has acknowledged these; their ids are remembered, their content is not."""
+        """The broker has acknowledged these."""
         done = [(time.time(), number) for number in numbers]
         await self._do(
-            lambda db: db.executemany(
-                "UPDATE outbox SET published_at = ?, payload = x'' WHERE number = ?", done
-            )
+            lambda db: db.executemany("UPDATE outbox SET published_at = ? WHERE number = ?", done)
         )
+
+    async def again(self, seconds: float) -> int:
+        """Publish anew what was acknowledged in the last seconds before the last acknowledgement.
+
+        Returns:
+            How many letters.
+        """
+        text = (
+            "UPDATE outbox SET published_at = NULL WHERE payload != x'' AND published_at > "
+            "(SELECT max(published_at) FROM outbox) - ?"
+        )
+        return await self._do(lambda db: db.execute(text, (seconds,)).rowcount)
 
     async def outbox(self) -> int:
         """Letters that wait."""
@@ -224,12 +236,18 @@ class Ledger:
             done.set_result(result)
 
     def _forget(self, db: sqlite3.Connection) -> None:
-        """Ids of letters that were published long ago, looked for once a minute."""
+        """The content of letters that are published for good, and ids of long ago."""
         now = time.time()
-        if now - self._forgotten > 60:
-            self._forgotten = now
-            old = now - self._remember_s
-            db.execute("DELETE FROM outbox WHERE published_at < ?", (old,))
+        if now - self._forgotten < _TIDY_S:
+            return
+        before, self._forgotten = self._forgotten, now
+        # The highest few stay: `again` counts back from the last acknowledgement.
+        said = (before - _KEEP_S - _TIDY_S, now - _KEEP_S)
+        db.execute(
+            "UPDATE outbox SET payload = x'' WHERE published_at BETWEEN ? AND ? AND payload != x''",
+            said,
+        )
+        db.execute("DELETE FROM outbox WHERE published_at < ?", (now - self._remember_s,))
 
 
 def _post(db: sqlite3.Connection, letters: Sequence[Letter]) -> Posted:

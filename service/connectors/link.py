@@ -32,8 +32,10 @@ _LONGEST_SESSION = 0xFFFF_FFFE
 class Link(aiomqtt.Client):
     """A client of the broker; see `open_link`."""
 
-    def __init__(self, hostname: str, port: int, **options: Any) -> None:
-        super().__init__(hostname, port, **options)
+    def __init__(self, hostname: str, port: int, in_flight: int, **options: Any) -> None:
+        super().__init__(hostname, port, max_inflight_messages=in_flight, **options)
+        self._in_flight = in_flight
+        self._room = asyncio.Semaphore(in_flight)
         self._client.manual_ack_set(True)
         self._refused: dict[int, str] = {}
         self.pending_calls_threshold = 10_000
@@ -49,10 +51,15 @@ class Link(aiomqtt.Client):
             MqttError: the connection was lost; whether it was published is not known.
             Unavailable: the broker refuses the topic.
         """
-        info = self._client.publish(topic, payload, 1, retain)
-        if info.rc != 0:
-            raise aiomqtt.MqttCodeError(info.rc, "Could not publish message")
-        await self._acknowledged(info.mid, topic)
+        async with self._room:
+            info = self._client.publish(topic, payload, 1, retain)
+            if info.rc != 0:
+                raise aiomqtt.MqttCodeError(info.rc, "Could not publish message")
+            await self._acknowledged(info.mid, topic)
+
+    def part(self, topic: str, payload: bytes) -> None:
+        """Last words before the connection is closed: retained, ahead of what waits."""
+        self._client.publish(topic, payload, 0, retain=True)
 
     async def _acknowledged(self, number: int, topic: str) -> None:
         told = asyncio.Event()
@@ -60,6 +67,20 @@ class Link(aiomqtt.Client):
             await self._wait_for(told.wait(), timeout=math.inf)
         if reason := self._refused.pop(number, ""):
             raise Unavailable(f"broker: refuses to publish on '{topic}' ({reason}).")
+
+    def _on_connect(
+        self,
+        client: Any,
+        userdata: Any,
+        flags: Any,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        """Keep to what the broker takes at a time (3.3.4): paho does not look."""
+        most = getattr(properties, "ReceiveMaximum", None)
+        if most is not None:
+            self._room = asyncio.Semaphore(min(most, self._in_flight))
+        super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(
         self, client: Any, userdata: Any, mid: int, reason_code: ReasonCode, properties: Any
@@ -102,7 +123,6 @@ def open_link(config: Config, *, client_id: str = "", lasting: bool = True) -> L
         "password": config.password() if broker.username else None,
         "keepalive": broker.keepalive_s,
         "tls_context": _tls(broker) if broker.tls else None,
-        "max_inflight_messages": broker.in_flight,
         "protocol": ProtocolVersion.V5 if five else ProtocolVersion.V311,
     }
     if lasting:
@@ -116,7 +136,7 @@ def open_link(config: Config, *, client_id: str = "", lasting: bool = True) -> L
         options |= {"properties": properties, "clean_start": not lasting}
     else:
         options |= {"clean_session": not lasting, "clean_start": MQTT_CLEAN_START_FIRST_ONLY}
-    return Link(broker.host, broker.port, **options)
+    return Link(broker.host, broker.port, broker.in_flight, **options)
 
 
 def _tls(broker: Broker) -> ssl.SSLContext:

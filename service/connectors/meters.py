@@ -40,6 +40,10 @@ class Meters:
             "glassline_bridge_withheld", "Letters kept back because their id was known: again"
             " (same content) or conflict (another).", ["why"], registry=self.registry,
         )  # fmt: skip
+        self.resent = Counter(
+            "glassline_bridge_resent", "Letters published again after a connection was lost.",
+            registry=self.registry,
+        )  # fmt: skip
         self.retries = Counter(
             "glassline_bridge_retries", "Tries that failed and are made again, by who failed.",
             ["peer"], registry=self.registry,

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,10 @@ stream = "{{line}}"
 [feedback]
 topic = "plant/feedback"
 """
+
+
+#: As `resend_s` of the bridge.
+RESEND_S = 5.0
 
 
 @dataclass
@@ -147,6 +151,67 @@ class Watcher:
         """Part."""
         self.client.disconnect()
         self.client.loop_stop()
+
+
+class Feeder:
+    """Publishes at QoS 1 as the documentation tells publishers to.
+
+    In order, and after a lost connection again from what was acknowledged in the last seconds
+    before: a broker acknowledges before it saves.
+    """
+
+    WINDOW = 100
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._acknowledged: list[float] = []
+        self._lost = True
+
+    def feed(self, messages: Sequence[tuple[str, Any]], told: Callable[[int], Any]) -> None:
+        """All of them; `told` is called with the place of each before it goes, once."""
+        reached = at = done = 0
+        client: mqtt.Client | None = None
+        while done < len(messages):
+            if self._lost:
+                at = done = self._from()
+                client = self._connected(done)
+            assert client is not None
+            while at < len(messages) and at < done + self.WINDOW and not self._lost:
+                if at == reached:
+                    reached += 1
+                    told(at)
+                topic, said = messages[at]
+                client.publish(topic, json.dumps(said), qos=1)
+                at += 1
+            done = len(self._acknowledged)
+            time.sleep(0.001)
+        if client is not None:
+            client.disconnect()
+            client.loop_stop()
+
+    def _from(self) -> int:
+        """The first message that goes again; from there on nothing counts as acknowledged."""
+        last = self._acknowledged[-1] if self._acknowledged else 0.0
+        self._acknowledged = [one for one in self._acknowledged if one < last - RESEND_S]
+        return len(self._acknowledged)
+
+    def _connected(self, done: int) -> mqtt.Client:
+        """A client of a new connection; acknowledgements come in order (MQTT 5.0, 4.6)."""
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+        client.max_inflight_messages_set(self.WINDOW)
+        client.on_publish = lambda *_: self._acknowledged.append(time.monotonic())
+        client.on_disconnect = lambda *_: setattr(self, "_lost", True)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                client.connect("127.0.0.1", self._port)
+                break
+            except OSError:
+                assert time.monotonic() < deadline, f"no broker, {done} messages are done"
+                time.sleep(0.02)
+        self._lost = False
+        client.loop_start()
+        return client
 
 
 @dataclass

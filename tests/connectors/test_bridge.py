@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.connectors.broker import needs_mosquitto
-from tests.connectors.plant import Plant, row, running, wait_for
+from tests.connectors.plant import Feeder, Plant, row, running, wait_for
 
 pytestmark = needs_mosquitto
 
@@ -91,15 +91,20 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_said_twice_differently
     plant: Plant,
 ) -> None:
     """Bridge, server and broker in turn, while rows come."""
-    sent = 0
+    sent = 300
     victims = [plant.bridge, plant.broker, plant.server, plant.bridge, plant.broker]
-    for victim in victims:
-        for _ in range(60):
-            value = 150.0 if sent % 20 in (5, 6, 7) else 1.0
-            plant.watcher.publish("plant/line8/kill/rows", row(sent, value))
-            sent += 1
-        victim.kill()
-        victim.start()
+    messages = [
+        ("plant/line8/kill/rows", row(second, 150.0 if second % 20 in (5, 6, 7) else 1.0))
+        for second in range(sent)
+    ]
+
+    def told(place: int) -> None:
+        if place % 60 == 50:
+            victim = victims.pop(0)
+            victim.kill()
+            victim.start()
+
+    Feeder(plant.broker.port).feed(messages, told)
     wait_for(lambda: len(plant.watcher.distinct("line8.kill/verdicts")) == sent, 60)
     wait_for(lambda: len(plant.watcher.distinct("line8.kill/alarms")) == 2 * sent // 20, 30)
     assert {one["verdict"] for one in plant.watcher.distinct("line8.kill/verdicts").values()} == {
