@@ -114,6 +114,7 @@ class Subscription(_Part):
     model: str = Field(min_length=1, max_length=200)
     stream: str = Field(min_length=1, max_length=200)
     is_historical: bool = False
+    historical_after_s: float = Field(0.0, ge=0)
     time_field: str = Field("time", min_length=1)
     time_unit: Literal["rfc3339", "s", "ms", "us", "ns"] = "rfc3339"
     values_field: str = ""

@@ -21,7 +21,7 @@ from service.connectors.config import Config
 from service.connectors.ledger import Arrival, Ledger
 from service.connectors.meters import Meters
 from service.connectors.outbox import Outbox
-from service.connectors.payloads import parse
+from service.connectors.payloads import aged, parse
 from service.connectors.routes import FEEDBACK, Destination, Routes
 from service.errors import InvalidRequest, Unavailable
 
@@ -29,6 +29,7 @@ _log = logging.getLogger("glassline.bridge")
 #: Refused for what was sent: no retry will make it right. All else is tried again.
 _FINAL = frozenset((400, 404, 406, 409, 413, 415, 422))
 _ANSWER = ("model_name", "model_version", "stream", "rows")
+_LATE_S = 0.1
 _COUNTED = ("accepted", "duplicates", "late")
 
 
@@ -142,7 +143,7 @@ class Forwarder:
         for one in arrivals:
             try:
                 to = self._routes.destination(one.topic)
-                said = parse(one.payload, to.form)
+                said = aged(parse(one.payload, to.form), to.form.historical_after_s)
             except InvalidRequest as error:
                 if batch is not None:
                     break  # its turn comes, after what came before it
@@ -165,6 +166,10 @@ class Forwarder:
         """One request; where it is refused, its first message for itself."""
         try:
             answer = await self._ask(batch)
+            while answer.get("deadline_missed"):
+                # They were taken in; sent again they are answered.
+                await asyncio.sleep(_LATE_S)
+                answer = await self._ask(batch)
         except _Refused as error:
             arrivals = [*batch.finished, *([batch.begun[0]] if batch.begun else ())]
             if len(arrivals) == 1:

@@ -64,7 +64,7 @@ def alarm(event_id: str, said: Mapping[str, Any], prefix: str) -> Letter:
         said: the event.
         prefix: of all topics.
     """
-    model, stream = (_level(said.get(key)) for key in ("model_name", "stream"))
+    model, stream = _level(said.get("model")), _level(said.get("stream") or said.get("line"))
     topic = f"{prefix}/{model}/{stream}/alarms"
     name = f"alarm/{event_id}"
     return Letter(name, "alarm", topic, _json({**said, "id": name}))

@@ -57,6 +57,21 @@ def parse(payload: bytes, form: Subscription) -> Rows:
     return Rows([_row(one, place, form) for place, one in enumerate(many)], historical)
 
 
+def aged(said: Rows, after_s: float) -> Rows:
+    """The same, as history where its newest row is older than so many seconds; 0 = never.
+
+    A time that does not parse is the server's to refuse.
+    """
+    if not after_s or said.is_historical:
+        return said
+    try:
+        newest = max(datetime.fromisoformat(row["time"]) for row in said.rows)
+        old = (datetime.now(UTC) - newest).total_seconds() > after_s
+    except (ValueError, TypeError):
+        return said
+    return Rows(said.rows, old)
+
+
 def _row(said: Any, place: int, form: Subscription) -> dict[str, Any]:
     if not isinstance(said, dict):
         raise MalformedBody(f"payload: row {place}: got {_kind(said)}, wanted an object {_EXAMPLE}")

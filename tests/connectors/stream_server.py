@@ -69,7 +69,7 @@ class Streams:
         if over != self._over.get(stream, False):
             change = "raised" if over else "cleared"
             self.alarms.append(
-                {"model_name": model, "stream": stream, "change": change, "time": row["time"]}
+                {"model": model, "stream": stream, "change": change, "time": row["time"]}
             )
         self._over[stream] = over
         return "accepted", said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from service.connectors.config import Subscription
-from service.connectors.payloads import parse
+from service.connectors.payloads import Rows, aged, parse
 from service.connectors.topics import Pattern, filled
 from service.errors import InvalidParameter, InvalidRequest, MalformedBody
 
@@ -98,6 +99,17 @@ def test_history_is_said_by_the_message_or_by_the_subscription() -> None:
     plain = orjson.dumps({"time": "T", "a": 1})
     assert not parse(plain, ROWS).is_historical
     assert parse(plain, ROWS.model_copy(update={"is_historical": True})).is_historical
+
+
+def test_rows_that_waited_too_long_become_history() -> None:
+    def said(seconds: float) -> Rows:
+        moment = datetime.now(UTC) - timedelta(seconds=seconds)
+        return Rows([{"time": moment.isoformat(), "a": 1}], False)
+
+    assert not aged(said(50), 60).is_historical
+    assert aged(said(70), 60).is_historical
+    assert not aged(said(70), 0).is_historical
+    assert not aged(Rows([{"time": "yesterday", "a": 1}], False), 60).is_historical
 
 
 @pytest.mark.parametrize(
