@@ -130,8 +130,8 @@ class Bridge:
                     group.create_task(self._publish(link))
                     group.create_task(self._tell_status(link))
             except asyncio.CancelledError:
-                with suppress(Unavailable):
-                    link.part(self._config.status_topic, await self._status("stopped"))
+                with suppress(aiomqtt.MqttError, Unavailable, TimeoutError):
+                    await link.part(self._config.status_topic, await self._status("stopped"))
                     await self._ledger.post((), mark=_CLEAN)
                 raise
 

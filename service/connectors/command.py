@@ -96,7 +96,7 @@ def mqtt(
     the bridge is, and the broker says `lost` there when it dies. Ends with Ctrl+C or SIGTERM.
 
     The broker must keep what it has acknowledged: Mosquitto wants `persistence true`,
-    `autosave_interval 1`, `autosave_on_changes true` and `max_queued_messages 0`.
+    `autosave_interval 1`, `autosave_on_changes true` and a large `max_queued_messages`.
 
     [dim]glassline bridge mqtt --example > bridge.toml[/dim]
 

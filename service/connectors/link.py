@@ -25,6 +25,7 @@ from service.connectors.config import Broker, Config
 from service.errors import InvalidParameter, Unavailable
 
 _FAILURE = 0x80
+_PARTING_S = 10.0
 #: A session that outlives it is gone: seconds, MQTT 5.0 section 3.1.2.11.2.
 _LONGEST_SESSION = 0xFFFF_FFFE
 
@@ -35,7 +36,7 @@ class Link(aiomqtt.Client):
     def __init__(self, hostname: str, port: int, in_flight: int, **options: Any) -> None:
         super().__init__(hostname, port, max_inflight_messages=in_flight, **options)
         self._in_flight = in_flight
-        self._room = asyncio.Semaphore(in_flight)
+        self._room = asyncio.Semaphore(max(1, in_flight - 1))
         self._client.manual_ack_set(True)
         self._refused: dict[int, str] = {}
         self.pending_calls_threshold = 10_000
@@ -52,14 +53,25 @@ class Link(aiomqtt.Client):
             Unavailable: the broker refuses the topic.
         """
         async with self._room:
-            info = self._client.publish(topic, payload, 1, retain)
-            if info.rc != 0:
-                raise aiomqtt.MqttCodeError(info.rc, "Could not publish message")
-            await self._acknowledged(info.mid, topic)
+            await self._told(topic, payload, retain)
 
-    def part(self, topic: str, payload: bytes) -> None:
-        """Last words before the connection is closed: retained, ahead of what waits."""
-        self._client.publish(topic, payload, 0, retain=True)
+    async def part(self, topic: str, payload: bytes) -> None:
+        """Last words before the connection is closed, retained; the place for them is kept free.
+
+        They are waited for: a socket that is closed while acknowledgements are on their way is
+        reset, and the broker throws away what it had not read yet.
+
+        Raises:
+            MqttError, TimeoutError: nobody knows whether they arrived.
+        """
+        async with asyncio.timeout(_PARTING_S):
+            await self._told(topic, payload, retain=True)
+
+    async def _told(self, topic: str, payload: bytes, retain: bool) -> None:
+        info = self._client.publish(topic, payload, 1, retain)
+        if info.rc != 0:
+            raise aiomqtt.MqttCodeError(info.rc, "Could not publish message")
+        await self._acknowledged(info.mid, topic)
 
     async def _acknowledged(self, number: int, topic: str) -> None:
         told = asyncio.Event()
@@ -79,7 +91,7 @@ class Link(aiomqtt.Client):
         """Keep to what the broker takes at a time (3.3.4): paho does not look."""
         most = getattr(properties, "ReceiveMaximum", None)
         if most is not None:
-            self._room = asyncio.Semaphore(min(most, self._in_flight))
+            self._room = asyncio.Semaphore(max(1, min(most, self._in_flight) - 1))
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(

@@ -25,7 +25,7 @@ persistence true
 persistence_location {folder}/
 autosave_interval 1
 autosave_on_changes true
-max_queued_messages 0
+max_queued_messages 1000000
 max_inflight_messages 200
 """
 
