@@ -123,10 +123,6 @@ class CorruptModel(Unavailable):
     """A stored model does not match its digests and is refused."""
 
 
-class CorruptStream(Conflict):
-    """The saved state of a stream is damaged, or of another model than it is to go on with."""
-
-
 class CorruptLog(Unavailable):
     """The stored log is not what it must be: a node of its tree is missing or damaged."""
 
