@@ -3,12 +3,19 @@
 Rows of a run that may become an alarm are held back: they change nothing while it is open. If it
 becomes an alarm they are forgotten with it, for a fault must not become normal; if not, they were
 false and count.
+
+A budget of events is kept as one keeps a purse. Every alarm is a debt of one event, which is paid
+off at the budget's pace and never saved up; the level is lowered by `exp(-caution * debt)`. Once it
+is below 1 / (n + 1), the smallest p-value that n scores can give, no row can exceed, so that there
+are never more than `budget * hours + 1 + ln(level * (n + 1)) / caution` alarms, whatever the
+process does. The price is a stream that is less sensitive for a while after an alarm.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +24,9 @@ from service.anomaly.adaptive import AdaptiveConformal, Judgement
 from service.anomaly.conformal import fewest_rows
 from service.anomaly.stream_config import StreamConfig
 from service.calibration import Adaptive
+
+#: A slow mean is never taken to be less: scores are errors, and no multiple of none.
+TINY: Final = 1e-12
 
 
 @dataclass(slots=True)
@@ -29,6 +39,9 @@ class Levels:
         judge: of the scores after it.
         held: scores of the run that may become an alarm.
         average: moving average of the scores.
+        base: their slow mean, which they are judged as multiples of where a stream follows drift.
+        seen: rows in it.
+        debt: alarm events that the budget has not paid off yet.
     """
 
     wanted: int = -1
@@ -36,6 +49,9 @@ class Levels:
     judge: AdaptiveConformal | None = None
     held: list[float] = field(default_factory=list)
     average: float | None = None
+    base: float = 0.0
+    seen: int = 0
+    debt: float = 0.0
 
     @property
     def ready(self) -> bool:
@@ -47,6 +63,22 @@ class Levels:
         before = self.average
         self.average = score if before is None else before + weight * (score - before)
         return self.average
+
+    def relative(self, score: float, config: StreamConfig) -> float:
+        """What is judged: the average, or its multiple of the slow mean."""
+        average = self.smoothed(score, config.smoothing)
+        if config.follow_s is None:
+            return average
+        if not self.seen:
+            self.base = average
+        return average / max(self.base, TINY)
+
+    def follow(self, config: StreamConfig, period_s: float) -> None:
+        """The slow mean takes the newest average in; not while an alarm is on or may come."""
+        if config.follow_s is not None and self.average is not None:
+            self.seen += 1
+            weight = 1 / min(max(1.0, config.follow_s / period_s), self.seen)
+            self.base += weight * (self.average - self.base)
 
     def interrupt(self) -> None:
         """Rows are missing: the average begins anew, and the open run ends."""
@@ -71,7 +103,8 @@ class Levels:
         if self.judge is not None:
             return True
         rate = config.row_rate(period_s)
-        given = np.empty(0) if config.own_reference else reference
+        alone = config.own_reference or config.follow_s is not None
+        given = np.empty(0) if alone else reference
         if self.wanted < 0:
             self.wanted = max(config.warm_up_rows, fewest_rows(rate) - len(given))
         if len(self.warm) < self.wanted:
@@ -90,10 +123,23 @@ class Levels:
         """One score of the warm-up, of a row that is taken to be anomaly-free."""
         self.warm.append(score)
 
-    def look(self, score: float) -> Judgement:
-        """What is to be said of a score; nothing is learnt from it yet."""
+    def look(self, score: float, config: StreamConfig) -> Judgement:
+        """What is to be said of a score at the level that the debt leaves; nothing is learnt."""
         assert self.judge is not None
-        return self.judge.judge(score, True)
+        said = self.judge.judge(score, True)
+        if not self.debt or config.events is None:
+            return said
+        alpha = said.alpha * math.exp(-config.caution * self.debt)
+        return Judgement(said.p_value, alpha, said.p_value <= alpha)
+
+    def pay(self, config: StreamConfig, period_s: float) -> None:
+        """A row's time has passed: so much of the debt is paid off."""
+        if self.debt:
+            self.debt = max(0.0, self.debt - (config.events or 0.0) * period_s / 3600)
+
+    def owe(self) -> None:
+        """An alarm was raised."""
+        self.debt += 1
 
     def hold(self, score: float) -> None:
         """It exceeds, and may become an alarm."""
@@ -121,4 +167,5 @@ class Levels:
         """All of it but the judge, as JSON values."""
         return {
             "wanted": self.wanted, "warm": self.warm, "held": self.held, "average": self.average,
+            "base": self.base, "seen": self.seen, "debt": self.debt,
         }  # fmt: skip

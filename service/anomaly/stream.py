@@ -273,37 +273,44 @@ class Stream:
     ) -> tuple[Outcome, list[Event]]:
         config, levels, alarm = self.config, self.levels, self.alarm
         period = self.track.period
+        period_s = period / SECOND
         self.counts.scored += 1
-        score = levels.smoothed(score, config.smoothing)
+        score = levels.relative(score, config)
         about = self.subject
-        if not levels.begin(config, period / SECOND, about.reference, about.adaptive):
+        if not levels.begin(config, period_s, about.reference, about.adaptive):
             levels.learn(score)
+            levels.follow(config, period_s)
             return Outcome("warming-up", score), []
         self.counts.observed += period
-        p_value, alpha, over = levels.look(score)
+        levels.pay(config, period_s)
+        p_value, alpha, over = levels.look(score, config)
         faulty = alarm.faulty
         exceeding = p_value <= alpha * (1 + config.deadband) if faulty else over
         reading = Reading(score, p_value, alpha)
         if exceeding and share is not None:
             reading = reading._replace(contributors=self._contributors(share))
         events = alarm.step(config, row.time, exceeding, reading, historical)
-        self._learn(row.time, score, exceeding)
-        self.counts.live_alarms += sum(e.change == "raised" and not historical for e in events)
+        self._learn(row.time, score, exceeding, period_s)
+        if any(event.change == "raised" for event in events):
+            levels.owe()
+            self.counts.live_alarms += not historical
         state = "active" if alarm.active else "pending" if exceeding else "normal"
         verdict = "anomaly" if over else "normal"
         return Outcome(state, score, p_value, alpha, verdict), events
 
-    def _learn(self, time: int, score: float, exceeding: bool) -> None:
+    def _learn(self, time: int, score: float, exceeding: bool, period_s: float) -> None:
         levels, alarm = self.levels, self.alarm
         if alarm.faulty:
             levels.forget()
             began = alarm.standings[alarm.number].raised if alarm.standings else time
             if time - began >= self.config.longest_freeze_s * SECOND:
                 levels.settle(score)
+                levels.follow(self.config, period_s)
         elif exceeding:
             levels.hold(score)
         else:
             levels.settle(score)
+            levels.follow(self.config, period_s)
 
     def _contributors(self, share: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
         total = float(share.sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.errors import InvalidParameter
 
@@ -18,11 +18,16 @@ class StreamConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     events_per_hour: float | None = Field(
-        None, gt=0, le=3600, description="Budget: false alarm events an hour; 1 if none is given."
+        None, gt=0, le=3600, description="Budget: alarm events an hour; 1 if no rate is given."
     )
     rate: float | None = Field(
-        None, gt=0, lt=0.5, description="Budget instead: share of rows that may exceed."
-    )
+        None, gt=0, lt=0.5,
+        description="Share of rows that may exceed; alone a budget, else what alarms begin with.",
+    )  # fmt: skip
+    caution: float = Field(
+        3.0, ge=0, le=20,
+        description="Each alarm beyond the budget lowers the level by a factor of e to this.",
+    )  # fmt: skip
     period_s: float | None = Field(
         None, gt=0, le=86_400, description="Seconds between rows; else the first rows tell."
     )
@@ -38,6 +43,10 @@ class StreamConfig(BaseModel):
     own_reference: bool = Field(
         False, description="Calibrate on the warm-up alone, and not on the model's scores too."
     )
+    follow_s: float | None = Field(
+        None, gt=0, le=86_400,
+        description="Judge scores as multiples of their own mean over so long, which follows drift.",
+    )  # fmt: skip
     smoothing: float = Field(
         1.0, gt=0, le=1, description="Weight of the newest score in a moving average; 1 = none."
     )
@@ -63,12 +72,6 @@ class StreamConfig(BaseModel):
     ranges: dict[str, tuple[float, float]] = Field(
         {}, description="Lowest and highest value by sensor; rows beyond are refused."
     )
-
-    @model_validator(mode="after")
-    def _one_budget(self) -> StreamConfig:
-        if self.events_per_hour is not None and self.rate is not None:
-            raise ValueError("events_per_hour and rate are two budgets; give one")
-        return self
 
     @classmethod
     def parse(cls, values: Any, where: str) -> StreamConfig:
@@ -102,9 +105,15 @@ class StreamConfig(BaseModel):
         """
         if self.rate is not None:
             return self.rate
-        events = 1.0 if self.events_per_hour is None else self.events_per_hour
         in_a_row = 1 + int(self.on_delay_s / period_s)
-        return min(0.25, in_a_row * events * period_s / 3600)
+        return min(0.25, in_a_row * (self.events or 1.0) * period_s / 3600)
+
+    @property
+    def events(self) -> float | None:
+        """Alarm events an hour that are allowed; None where the budget is a rate of rows alone."""
+        if self.events_per_hour is None and self.rate is None:
+            return 1.0
+        return self.events_per_hour
 
     def adaptive_gamma(self, gamma: float, period_s: float) -> float:
         """Step of the adaptation: at most a fifth of the rate.

@@ -52,11 +52,12 @@ def _state(stream: Stream) -> str:
 def _budget(stream: Stream, hours: float) -> dict[str, Any]:
     """What was asked for, and what came of it so far."""
     config, judge, period = stream.config, stream.levels.judge, stream.track.period
-    events = 1.0 if config.events_per_hour is None else config.events_per_hour
+    present = stream.levels.look(0.0, config).alpha if judge else None
     return {
-        "events_per_hour": None if config.rate is not None else events,
+        "events_per_hour": config.events,
         "row_rate": config.row_rate(period / SECOND) if period else config.rate,
-        "present_level": judge.judge(0.0, True).alpha if judge else None,
+        "present_level": present,
+        "unpaid_alarms": stream.levels.debt,
         "realised_row_rate": judge.realised if judge else None,
         "judged_rows": judge.rows if judge else 0,
         "live_alarms": stream.counts.live_alarms,

@@ -189,8 +189,8 @@ def test_a_budget_of_events_counts_the_rows_of_the_delay() -> None:
     config = StreamConfig(events_per_hour=1, on_delay_s=5)
     assert config.row_rate(1.0) == pytest.approx(6 / 3600)
     assert StreamConfig(rate=0.02).row_rate(1.0) == 0.02
-    with pytest.raises(InvalidParameter, match="two budgets"):
-        StreamConfig.parse({"rate": 0.1, "events_per_hour": 1}, "test")
+    assert StreamConfig(rate=0.02).events is None
+    assert StreamConfig(rate=0.02, events_per_hour=3).events == 3
     with pytest.raises(InvalidParameter, match="on_delay"):
         StreamConfig.parse({"on_delay": 3}, "test")
 
