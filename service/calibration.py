@@ -103,6 +103,18 @@ class Calibration(Part):
     recalibrates: str | None = None
     scores: str = "calibration"
 
+    def told(self) -> str:
+        """What a model card says of it, as a line of Markdown."""
+        said = f"- false alarms: {self.budget} allowed; an anomaly is a score above "
+        said += f"{self.threshold:.6g}, calibrated on {self.n} anomaly-free rows"
+        if self.realised is None:
+            return f"{said} by a fitted tail: an order of magnitude, no guarantee"
+        low, high = (100 * end for end in self.realised)
+        return (
+            f"{said}: of rows like those, {low:.3g} to {high:.3g} % are called anomalies in nine "
+            "calibrations of ten. Where the process drifts this no longer holds; calibrate again"
+        )
+
     @model_validator(mode="after")
     def _method_has_its_parts(self) -> Calibration:
         if (self.method == "evt") != (self.tail is not None):
@@ -129,3 +141,5 @@ class Gallery(Part):
     records: bool = False
     vectors: str = "gallery"
     ids: str = "gallery-ids"
+    #: role of the index that is asked where there are too many to look at each
+    index: str | None = None

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service import __version__, audit_commands, evidence_commands, log_commands
+from service import __version__, audit_commands, evidence_commands, log_commands, model_commands
 from service import settings as configuration
 from service.access import Keyring, Scope
 from service.backfill.command import replay
@@ -38,9 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models_app = typer.Typer(help="Released models in the local store.", no_args_is_help=True)
 keys_app = typer.Typer(help="API keys and what each may do.", no_args_is_help=True)
-app.add_typer(models_app, name="models")
+app.add_typer(model_commands.app, name="models")
 app.add_typer(keys_app, name="keys")
 app.add_typer(bridge.app, name="bridge")
 audit_commands.app.add_typer(evidence_commands.app)
@@ -115,13 +114,22 @@ def predict(
 
 
 def _answers(outputs: list[dict[str, Any]]) -> Table:
-    """Labels where the model classifies, else the values of its first output."""
+    """Labels or verdicts where the model has them, else the values of its first output."""
     by_name = {one["name"]: one["data"] for one in outputs}
     if "label" in by_name:
         table = Table("row", "label", "confidence")
         pairs = zip(by_name["label"], by_name["confidence"], strict=True)
         for row, (label, confidence) in enumerate(pairs):
             table.add_row(str(row), label, f"{confidence:.4f}")
+        return table
+    if "verdict" in by_name:
+        table = Table("row", "verdict", "score", "threshold", "p-value", "most of the error")
+        named = by_name["contributors"][:: len(by_name["contributors"]) // len(by_name["verdict"])]
+        columns = [by_name[name] for name in ("score", "threshold", "p_value")]
+        for row, (verdict, most, *numbers) in enumerate(
+            zip(by_name["verdict"], named, *columns, strict=True)
+        ):
+            table.add_row(str(row), verdict, *(f"{value:.4g}" for value in numbers), most)
         return table
     first = outputs[0]
     width = len(first["data"]) // first["shape"][0]
@@ -200,68 +208,6 @@ def explain(
     out.print(f"wrote {output}", soft_wrap=True)
     out.print(f"explanation {answer['explanation_id']}", soft_wrap=True)
     out.print(f"record {answer['record_id']}", soft_wrap=True)
-
-
-@models_app.command("list")
-def models_list() -> None:
-    """Models and versions in GLASSLINE_HOME, with their measured figures."""
-    from service.store import ModelStore
-
-    store = ModelStore(configuration.load().root)
-    table = Table("model", "version", "family", "task", "measured", "digest")
-    for name, version in store.list():
-        try:
-            manifest = store.get(name, version).manifest
-        except GlasslineError as error:
-            table.add_row(name, version, "", "", f"[red]refused[/red]: {error}", "")
-            continue
-        measured = ", ".join(f"{k} {v:.4g}" for k, v in manifest.metrics.items())
-        table.add_row(name, version, manifest.family, manifest.task, measured, manifest.digest[:12])
-    if not table.rows:
-        _fail("no models yet. Train one: glassline train cnn --arch lenet5 --data digits")
-    out.print(table)
-
-
-@models_app.command("page")
-def models_page(
-    model: Annotated[str, typer.Argument(help="NAME, or NAME@VERSION; of a name the newest.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Where to write: .html, or .png (figures alone)."),
-    ] = None,
-) -> None:
-    """Write what was measured when a model was released, as a page to read.
-
-    Accuracy with its interval, class by class, calibration, and the worst mistakes explained.
-
-    [dim]glassline models page lenet-digits -o lenet.html[/dim]
-    """
-    from service.model_page import model_page
-    from service.store import ModelStore
-
-    name, _, version = model.partition("@")
-    stored = ModelStore(configuration.load().root).get(name, version or None)
-    output = output or Path(f"{name}-{stored.manifest.version}.html")
-    media_type = _MEDIA_TYPES.get(output.suffix.lower())
-    if media_type not in ("text/html", "image/png"):
-        _fail(f"{output}: wanted a name that ends in .html or .png.")
-    output.write_bytes(model_page(stored, media_type))
-    out.print(f"wrote {output}", soft_wrap=True)
-
-
-@models_app.command("alias")
-def models_alias(
-    name: Annotated[str, typer.Argument(help="Model name.")],
-    alias: Annotated[str, typer.Argument(help="A word such as stable.")],
-    version: Annotated[str, typer.Argument(help="The version that it means from now on.")],
-) -> None:
-    """Let a word mean a version: ask for /v2/models/NAME/versions/stable/infer."""
-    from service.inference.repository import Repository
-    from service.store import ModelStore
-
-    root = configuration.load().root
-    Repository(root, ModelStore(root)).alias(name, alias, version)
-    out.print(f"{name}: {alias} means version {version}; running servers follow within a second")
 
 
 @keys_app.command("create")

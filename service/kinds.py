@@ -109,7 +109,9 @@ def _noise(manifest: Manifest) -> None:
 def _gallery(manifest: Manifest) -> None:
     gallery = manifest.gallery
     assert gallery is not None  # whoever calls has looked
-    if missing := sorted({gallery.vectors, gallery.ids} - set(manifest.assets)):
+    if missing := sorted(
+        {gallery.vectors, gallery.ids, gallery.index or gallery.ids} - set(manifest.assets)
+    ):
         raise ValueError(f"the gallery needs the assets {missing}")
     if (got := _vector(manifest, gallery.output)) != gallery.dimension:
         raise ValueError(

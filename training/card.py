@@ -40,7 +40,7 @@ def card_of(manifest: Manifest, summary: str) -> str:
         f"{kind} {parity.max_abs_difference:.3g} (allowed {parity.tolerance:.3g}){flips}",
         *_sanity(manifest),
         *_compression(manifest),
-        *_calibration(manifest),
+        *([manifest.calibration.told()] if manifest.calibration is not None else []),
         "",
         "## Input and answer",
         *_inputs(manifest),
@@ -78,21 +78,6 @@ def _compression(manifest: Manifest) -> list[str]:
         f"{found.rows_per_second:.0f} rows a second beside {found.fp32_rows_per_second:.0f}, "
         f"{speed:.2f} times, in batches of {found.batch} on one thread of "
         f"{manifest.provenance.environment.get('cpu', 'this processor')}"
-    ]
-
-
-def _calibration(manifest: Manifest) -> list[str]:
-    found = manifest.calibration
-    if found is None:
-        return []
-    said = f"- false alarms: {found.budget} allowed; an anomaly is a score above "
-    said += f"{found.threshold:.6g}, calibrated on {found.n} anomaly-free rows"
-    if found.realised is None:
-        return [f"{said} by a fitted tail: an order of magnitude, no guarantee"]
-    low, high = (100 * end for end in found.realised)
-    return [
-        f"{said}: of rows like those, {low:.3g} to {high:.3g} % are called anomalies in nine "
-        "calibrations of ten. Where the process drifts this no longer holds; calibrate again"
     ]
 
 

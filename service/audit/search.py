@@ -36,7 +36,7 @@ COLUMNS: Final = (
 KINDS: Final = (
     "prediction", "explanation", "shared-explanation", "alarm", "alarm-act", "stream",
     "model-load", "failure", *REVIEWS,
-    "replay", "erasure", "read", "key",
+    "replay", "erasure", "read", "key", "calibration", "gallery",
 )  # fmt: skip
 
 

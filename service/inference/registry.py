@@ -20,6 +20,7 @@ from service.errors import (
     UnknownModel,
 )
 from service.inference.devices import Device
+from service.inference.gallery import VectorGallery
 from service.inference.repository import LATEST, RepositoryState
 from service.inference.session import Session
 from service.inference.translator import Translator, warm
@@ -44,6 +45,8 @@ class LoadedModel:
     recorded: RecordedModel
     task: TaskAnswer
     load_seconds: float
+    #: vectors of earlier inputs, where the release has them
+    gallery: VectorGallery | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -235,7 +238,8 @@ class Registry:
         recorded = RecordedModel.of(
             stored.manifest, session.runtime_version, session.provider, session.threads
         )
-        model = LoadedModel(stored, session, metrics, recorded, task, seconds)
+        gallery = VectorGallery(stored) if stored.manifest.gallery is not None else None
+        model = LoadedModel(stored, session, metrics, recorded, task, seconds, gallery)
         if self._on_load:
             self._on_load(model)
         return model

@@ -60,6 +60,18 @@ async def infer_request(
         InvalidRequest: whatever is wrong with it.
     """
     body = await plain_body(exchange, settings)
+    return await request_of(exchange, body, model, settings, version_1=version_1)
+
+
+async def request_of(
+    exchange: Exchange,
+    body: bytes,
+    model: LoadedModel,
+    settings: Settings,
+    *,
+    version_1: bool = False,
+) -> InferRequest:
+    """The inference request of a body that was read and inflated; see `infer_request`."""
     seen = wants_picture(exchange.header(b"accept"))
     query = exchange.query()
     refuse_elsewhere(query, model.manifest)

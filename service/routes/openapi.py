@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from service.explain.parameters import ExplainParameters
 from service.routes.openapi_acting import act_paths
 from service.routes.openapi_streams import stream_paths
+from service.routes.similar import MOST, USUAL
 from service.tasks.generate import Asked as Generation
 from service.tasks.translate import Asked as Translation
 
@@ -120,6 +121,13 @@ _V1 = {
         "parameters": {"type": "object"},
     },
 }
+_K = {
+    "name": "k",
+    "in": "query",
+    "required": False,
+    "description": "Neighbours of each row.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL},
+}
 _RECORD_ID = {
     "name": "id",
     "in": "path",
@@ -214,7 +222,7 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
         **_links("/explanation_id", "explanation"),
         **_links("/record_id", "record", "explain_record"),
     }
-    # The picture is that of a translation's attention, or what was generated.
+    # A translation's attention, what was generated, or a detector's heat map.
     answers = {"application/json": {"schema": _INFER_RESPONSE}, "image/png": _PICTURE}
     explanations = {
         "application/json": {"schema": {"type": "object"}},
@@ -236,6 +244,15 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
                 for kind in (Translation, Generation)
                 for one in _query(kind.model_json_schema())
             ],
+            requestBody=_BODY,
+        )
+        paths[f"{base}/similar"] = _operation(
+            "The nearest of earlier inputs, by the model's own vector",
+            "open inference protocol",
+            {"application/json": {"schema": {"type": "object"}}},
+            operationId=f"similar{'_version' if versioned else ''}",
+            links=predicted,
+            parameters=[*_model_parameters(versioned), _K],
             requestBody=_BODY,
         )
         paths[f"{base}/explain"] = _or_later(

@@ -45,6 +45,11 @@ def hot_route(path: str) -> HotRoute | None:
             scope = Scope.EXPLAIN if action == "explain" else Scope.PREDICT
             template = f"/v2/models/{{model}}/versions/{{version}}/{action}"
             return HotRoute(template, model, version, action, scope)
+        case ["", "v2", "models", model, "similar"]:
+            return HotRoute("/v2/models/{model}/similar", model, None, "similar", Scope.PREDICT)
+        case ["", "v2", "models", model, "versions", version, "similar"]:
+            template = "/v2/models/{model}/versions/{version}/similar"
+            return HotRoute(template, model, version, "similar", Scope.PREDICT)
         case ["", "v2", "models", model, "streams", *stream] if len(stream) <= 1:
             template = "/v2/models/{model}/streams" + ("/{stream}" if stream else "")
             name = stream[0] if stream else None

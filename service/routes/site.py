@@ -15,6 +15,7 @@ from service.routes.gate import Gate
 from service.routes.headers import trace_id
 from service.routes.kserve_v1 import KServeV1
 from service.routes.paths import HotRoute, hot_route, scope_of
+from service.routes.similar import Similar
 from service.routes.status import refused
 from service.routes.streams import StreamPlane
 from service.serving import Serving
@@ -47,6 +48,7 @@ class Site:
             "explain": self._plane.explain,
             "v1:predict": self._v1.predict,
             "v1:explain": self._v1.explain,
+            "similar": Similar(serving).answer,
         }
 
     async def answer(self, exchange: Exchange) -> Label:

@@ -9,7 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.running_server import Server, start_server
+from service.protocol.media import encode_png
+from tests.running_server import Server, glassline, start_server
+from tests.small_detector import normal_pictures, release_detectors
 from tests.small_models import release_small_models
 
 
@@ -28,4 +30,27 @@ def audited(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 def auditor(audited: Server) -> Iterator[httpx.Client]:
     """A plain HTTP client of that server."""
     with httpx.Client(base_url=audited.url, timeout=120, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture(scope="session")
+def detecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of `windows` and `pictures`, the second with a gallery of 40 pictures."""
+    own = tmp_path_factory.mktemp("detecting")
+    release_detectors(own)
+    shelf = own / "shelf"
+    shelf.mkdir()
+    for at, picture in enumerate(normal_pictures(40, 77)):
+        (shelf / f"board-{at:02d}.png").write_bytes(encode_png(picture))
+    done = glassline("models", "gallery", "pictures", "--data", str(shelf), home=own)
+    assert done.returncode == 0, done.stdout + done.stderr
+    running = start_server(own, own / "server.log")
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def detector(detecting: Server) -> Iterator[httpx.Client]:
+    """A plain HTTP client of that server."""
+    with httpx.Client(base_url=detecting.url, timeout=120, trust_env=False) as http:
         yield http

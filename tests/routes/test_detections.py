@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,25 +12,14 @@ import pytest
 from PIL import Image
 
 from service.protocol.media import encode_png
-from tests.running_server import Server, start_server
-from tests.small_detector import normal_pictures, normal_windows, release_detectors
+from tests.small_detector import normal_pictures, normal_windows
 
 PNG = {"content-type": "image/png"}
 
 
-@pytest.fixture(scope="module")
-def detecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("detectors")
-    release_detectors(home)
-    running = start_server(home, home / "server.log")
-    yield running
-    assert running.stop() == 0
-
-
 @pytest.fixture
-def http(detecting: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=detecting.url, timeout=120, trust_env=False) as client:
-        yield client
+def http(detector: httpx.Client) -> httpx.Client:
+    return detector
 
 
 def defective() -> np.ndarray:
@@ -56,7 +44,9 @@ def outputs(answer: httpx.Response) -> dict[str, Any]:
     return {one["name"]: one for one in answer.json()["outputs"]}
 
 
-def test_the_answer_says_how_rare_what_follows_and_where_it_comes_from(http: httpx.Client) -> None:
+def test_the_answer_says_how_rare_what_follows_and_where_it_comes_from(
+    http: httpx.Client,
+) -> None:
     said = outputs(http.post("/v2/models/windows/infer", json={"inputs": [window()]}))
     assert said["verdict"]["data"] == ["anomaly"]
     assert said["p_value"]["data"] == [1 / 501]
@@ -70,7 +60,9 @@ def test_the_answer_says_how_rare_what_follows_and_where_it_comes_from(http: htt
     assert outputs(picture)["contributors"]["data"][0] == "x 12-15, y 4-7"
 
 
-def test_outputs_as_large_as_the_input_are_sent_to_whoever_names_them(http: httpx.Client) -> None:
+def test_outputs_as_large_as_the_input_are_sent_to_whoever_names_them(
+    http: httpx.Client,
+) -> None:
     everything = outputs(http.post("/v2/models/windows/infer", json={"inputs": [window()]}))
     assert {"score", "latent", "verdict"} <= set(everything)
     assert not {"error", "reconstruction"} & set(everything)
