@@ -103,6 +103,8 @@ ROUTES = [
     ("POST", "/v2/models/lenet-digits/explain", "explain"),
     ("POST", "/v2/records/x/explain", "explain"),
     ("GET", "/v2/explanations/x", "explain"),
+    ("POST", "/v2/models/lenet-digits/similar", "predict"),
+    ("POST", "/v2/models/lenet-digits/versions/1/similar", "predict"),
     ("POST", "/v2/models/lenet-digits/streams", "predict"),
     ("POST", "/v2/models/lenet-digits/streams/L1.a", "predict"),
     ("POST", "/v2/models/lenet-digits/versions/1/streams", "predict"),
