@@ -16,8 +16,8 @@ from service.errors import Conflict, InvalidParameter
 from service.inference.gallery import Neighbours, VectorGallery
 from service.inference.registry import LoadedModel
 from service.routes.bodies import plain_body, request_of
-from service.routes.data_plane import record_said
 from service.routes.exchange import Exchange
+from service.routes.sending import record_said
 from service.serving import Serving
 
 #: Neighbours of a row where nobody says how many, and at most.
