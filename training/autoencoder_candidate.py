@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -122,7 +123,12 @@ def _assets(
         writer = csv.writer(text)
         writer.writerow(data.channels)
         writer.writerows([[str(value) for value in step] for step in data.test[shown]])
-        return {**assets, "example": ("example.csv", text.getvalue().encode())}
+        usual = data.train.mean(axis=(0, 1), dtype=np.float64).tolist()
+        return {
+            **assets,
+            "example": ("example.csv", text.getvalue().encode()),
+            "usual": ("usual.json", json.dumps(usual).encode()),
+        }
     return {
         **assets,
         "example": ("example.png", encode_png(np.asarray(data.test[shown], np.uint8))),

@@ -89,7 +89,8 @@ class Candidate:
             anomaly: (n,) 1 of anomalies, 0 of normal rows, -1 where nobody knows; generate: (n,)
             zeros, nothing is true of noise.
         assets: role to file name and content. `example` shows the model at work; `background`
-            holds statistics of the training data as JSON (`TableBackground.to_json`).
+            holds statistics of the training data as JSON (`TableBackground.to_json`), `usual` what
+            is usual of each channel of a window, a JSON list.
         free: names of the axes after axis 0 whose extent is free, by graph input: where two bear
             the same name, their extents are the same. {"window": {1: "time"}}. The rows must come
             with at least two extents of each.

@@ -80,8 +80,10 @@ class ExplainParameters(BaseModel):
     channels_together: bool = Field(
         False, description="Sequences: hide a stretch of time in all channels at once."
     )
-    background: Literal["mean", "interpolation", "noise"] = Field(
-        "mean", description="Sequences: what stands in place of what is hidden."
+    background: Literal["mean", "interpolation", "noise", "usual"] | None = Field(
+        None,
+        description="Sequences: what stands in place of what is hidden; if absent what is usual "
+        "of each channel, where the model says it, else the mean over the window.",
     )
     faithfulness: bool = Field(
         False, description="Also hide and reveal the features in their order (deletion, insertion)."

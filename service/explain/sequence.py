@@ -28,12 +28,12 @@ from service.explain.conclude import conclude, parameters
 from service.explain.config import within
 from service.explain.explanation import sha256
 from service.explain.feature_config import FeatureConfig, choice
-from service.explain.feature_explanation import Feature, FeatureExplanation
+from service.explain.feature_explanation import FeatureExplanation
 from service.explain.scoring import refuse_size, score, state_digest
 from service.explain.steps import Steps
 from service.explain.surrogate import Surrogate
 from service.explain.table import TableConfig, explain_table
-from service.explain.windows import BACKGROUNDS, Segments, WindowHider, check_window
+from service.explain.windows import BACKGROUNDS, Segments, WindowHider, check_window, described
 
 __all__ = ["SegmentsConfig", "explain_segments", "explain_steps", "steps_background"]
 
@@ -150,6 +150,7 @@ class SegmentsConfig(FeatureConfig):
         background: one of `windows.BACKGROUNDS`, what stands in place of what is hidden.
         kernel_width: in cosine distance, > 0; None = 0.25.
         channels: names of the channels; empty = "channel 0".
+        usual: what is usual of each channel, in its unit; the background of that name needs it.
 
     Raises:
         InvalidParameter: a value is outside its range.
@@ -160,6 +161,7 @@ class SegmentsConfig(FeatureConfig):
     channels_together: bool = False
     background: str = "mean"
     channels: tuple[str, ...] = ()
+    usual: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         FeatureConfig.__post_init__(self)
@@ -211,7 +213,7 @@ def explain_segments(
     shown = state.randint(0, 2, (config.num_samples, segments.count)).astype(np.uint8)
     shown[0] = 1
     drawn = state_digest(state)
-    hider = WindowHider(window, segments, config.background, state)
+    hider = WindowHider(window, segments, config.background, state, _usual(window, config))
     clock.end("sample")
     scores = score(
         lambda start, stop: hider.windows(shown[start:stop]),
@@ -229,7 +231,7 @@ def explain_segments(
     clock.end("surrogate")
     return FeatureExplanation(
         modality="sequence",
-        features=_describe(segments, config.channels),
+        features=described(segments, config.channels),
         explanations=judged,
         quality=quality,
         parameters=parameters(
@@ -242,7 +244,8 @@ def explain_segments(
             channels_together=config.channels_together,
             background=config.background,
         )
-        | {"method": "lime-segments"},
+        | {"method": "lime-segments"}
+        | ({"usual": list(config.usual)} if config.background == "usual" else {}),
         corrections=(),
         warnings=(),
         digests={
@@ -268,6 +271,16 @@ def segments_of(window: NDArray[Any], config: SegmentsConfig) -> Segments:
     return Segments.of(len(window), window.shape[1], length, config.channels_together)
 
 
+def _usual(window: NDArray[Any], config: SegmentsConfig) -> tuple[float, ...]:
+    """What is usual of each channel, where hidden steps are filled with it."""
+    if config.background == "usual" and len(config.usual) != window.shape[1]:
+        raise InvalidParameter(
+            f"parameter 'background': got 'usual', but the model says what is usual of "
+            f"{len(config.usual)} channels, and the window has {window.shape[1]}. Ask for 'mean'."
+        )
+    return config.usual
+
+
 def _length(window: NDArray[Any], config: SegmentsConfig) -> int:
     if config.segment_steps is None:
         return -(-len(window) // _PIECES)
@@ -277,22 +290,3 @@ def _length(window: NDArray[Any], config: SegmentsConfig) -> int:
             f"{len(window)} steps. Ask for at most {len(window)}."
         )
     return config.segment_steps
-
-
-def _describe(segments: Segments, channels: tuple[str, ...]) -> tuple[Feature, ...]:
-    features = []
-    for channel in range(1 if segments.together else segments.channels):
-        name = channels[channel] if channel < len(channels) else f"channel {channel}"
-        name = "all channels" if segments.together else name
-        for start, stop in zip(
-            segments.starts[:-1].tolist(), segments.starts[1:].tolist(), strict=True
-        ):
-            features.append(
-                Feature(
-                    f"{name} {start}-{stop - 1}",
-                    f"{name}, steps {start} to {stop - 1}",
-                    spans=((start, stop),),
-                    channel=None if segments.together else channel,
-                )
-            )
-    return tuple(features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import ExplanationError
+from service.explain.feature_explanation import Feature
 
 #: What can stand in place of a hidden segment.
-BACKGROUNDS = ("mean", "interpolation", "noise")
+BACKGROUNDS = ("mean", "interpolation", "noise", "usual")
 
 
 def check_window(window: NDArray[Any]) -> None:
@@ -75,8 +77,11 @@ class WindowHider:
         background: "mean" is each channel's mean over the window. "interpolation" is the line
             between the nearest numbers shown on both sides, the nearest one where there is
             one side, the mean where the whole channel is hidden. "noise" is drawn anew for
-            each sample, normal, with each channel's mean and standard deviation.
+            each sample, normal, with each channel's mean and standard deviation. "usual" is what
+            is usual of each channel elsewhere: a window that is too low throughout is only then
+            another one where it is hidden.
         state: generator for the noise. Samples must be asked for in order.
+        usual: (C,) what is usual of each channel, for that background.
     """
 
     def __init__(
@@ -85,13 +90,16 @@ class WindowHider:
         segments: Segments,
         background: str,
         state: np.random.RandomState,
+        usual: Sequence[float] = (),
     ) -> None:
         self._window = window
         self._segments = segments
         self._owner = segments.owner()
         self._background = background
         self._state = state
-        self._mean: NDArray[np.floating[Any]] = window.mean(axis=0)
+        self._mean: NDArray[np.floating[Any]] = (
+            np.array(usual) if background == "usual" else window.mean(axis=0)
+        )
         self._spread: NDArray[np.floating[Any]] = window.std(axis=0)
 
     def windows(self, shown: NDArray[Any]) -> NDArray[np.floating[Any]]:
@@ -128,3 +136,23 @@ class WindowHider:
         step = np.arange(steps)[:, None]
         line: NDArray[np.float64] = low[:, piece] + slope[:, piece] * (step - left[:, piece])
         return line
+
+
+def described(segments: Segments, channels: tuple[str, ...]) -> tuple[Feature, ...]:
+    """The segments as features, in their order; channels without a name are numbered."""
+    features = []
+    for channel in range(1 if segments.together else segments.channels):
+        name = channels[channel] if channel < len(channels) else f"channel {channel}"
+        name = "all channels" if segments.together else name
+        for start, stop in zip(
+            segments.starts[:-1].tolist(), segments.starts[1:].tolist(), strict=True
+        ):
+            features.append(
+                Feature(
+                    f"{name} {start}-{stop - 1}",
+                    f"{name}, steps {start} to {stop - 1}",
+                    spans=((start, stop),),
+                    channel=None if segments.together else channel,
+                )
+            )
+    return tuple(features)

@@ -29,7 +29,7 @@ from service.modalities.modality import (
     Progress,
     batch_size,
 )
-from service.modalities.statistics import BACKGROUND, background_of
+from service.modalities.statistics import BACKGROUND, background_of, usual_of
 from service.modalities.table import table_config, typical
 
 #: An input of this name, one whole number a row, says how many steps of the window are real.
@@ -106,7 +106,7 @@ class WindowExplainer(InputExplainer):
         return background if fits and method != "lime-segments" else None
 
     def _segments_config(self) -> SegmentsConfig:
-        asked = self.parameters
+        asked, usual = self.parameters, usual_of(self.model)
         return SegmentsConfig(
             **self.asked,
             num_features=asked.num_features,
@@ -114,7 +114,8 @@ class WindowExplainer(InputExplainer):
             batch_size=batch_size(self._window.nbytes, SMALLEST_BATCH, LARGEST_BATCH),
             segment_steps=asked.segment_steps,
             channels_together=asked.channels_together,
-            background=asked.background,
+            background=asked.background or ("usual" if usual else "mean"),
+            usual=usual,
             channels=self.model.manifest.inputs[0].features or (),
         )
 
@@ -155,7 +156,9 @@ class WindowExplainer(InputExplainer):
         if isinstance(self._config, SegmentsConfig):
             segments = segments_of(self._window, self._config)
             state = np.random.RandomState(self._config.seed)
-            hider = WindowHider(self._window, segments, self._config.background, state)
+            hider = WindowHider(
+                self._window, segments, self._config.background, state, self._config.usual
+            )
             return self._by_batches(masks, hider.windows)
         assert self._background is not None
         steps, channels = self._window.shape

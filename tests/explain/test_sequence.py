@@ -35,7 +35,7 @@ def bump(windows: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
 def test_the_stretch_that_matters_is_found(background: str) -> None:
-    ours = explain_segments(WINDOW, bump, SegmentsConfig(background=background))
+    ours = explain_segments(WINDOW, bump, SegmentsConfig(background=background, usual=(0.0, 0.5)))
     first = ours.features[ours.of().weights[0][0]]
     assert (first.channel, first.spans) == (1, ((30, 36),))
     # Hidden it holds the channel's mean, 0.5, or about 0 by its neighbours: the score loses that.
@@ -102,9 +102,28 @@ def test_interpolation_knows_each_channels_own_neighbours() -> None:
     assert hidden[:, 1].tolist() == [10, 9, 4, -1, -6, -15]
 
 
+def test_a_window_that_is_too_low_throughout_is_explained_by_what_is_usual() -> None:
+    window = WINDOW.copy()
+    window[:, 1] = -4.0
+
+    def level(windows: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        answer: NDArray[np.floating[Any]] = np.square(windows[:, :, 1].mean(axis=1))
+        return answer
+
+    config = SegmentsConfig(background="usual", usual=(0.0, 0.0))
+    ours = explain_segments(window, level, config)
+    # Ten stretches of it, each a tenth of 16 but for what they share; the other channel is nothing.
+    strongest = ours.of().weights[:10]
+    assert {ours.features[at].channel for at, _ in strongest} == {1}
+    assert all(weight > 0.4 for _, weight in strongest)
+    assert ours.parameters["usual"] == [0.0, 0.0]
+    by_mean = explain_segments(window, level, SegmentsConfig(background="mean"))
+    assert max(abs(weight) for _, weight in by_mean.of().weights) < 1e-6
+
+
 @pytest.mark.parametrize("background", BACKGROUNDS)
 def test_the_batch_size_changes_nothing_and_answers_survive_json(background: str) -> None:
-    config = SegmentsConfig(num_samples=101, seed=3, background=background)
+    config = SegmentsConfig(num_samples=101, seed=3, background=background, usual=(0.0, 0.5))
     one = explain_segments(WINDOW, bump, replace(config, batch_size=101))
     other = explain_segments(WINDOW, bump, replace(config, batch_size=7))
     assert one.explanations == other.explanations
@@ -120,7 +139,8 @@ def test_the_batch_size_changes_nothing_and_answers_survive_json(background: str
         ({"num_features": 21}, "got 21, but there are 20 segments"),
         ({"segment_steps": 61}, "got 61, but the window has 60 steps"),
         ({"segment_steps": 0}, "'segment_steps': got 0"),
-        ({"background": "zero"}, "wanted one of mean, interpolation, noise"),
+        ({"background": "zero"}, "wanted one of mean, interpolation, noise, usual"),
+        ({"background": "usual", "usual": (1.0,)}, "usual of 1 channels, and the window has 2"),
         ({"target": 1}, "'target': got 1, wanted 0 to 0"),
     ],
 )
