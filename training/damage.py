@@ -115,7 +115,8 @@ def _paste(picture: Tensor, shape: Tensor, y: int, x: int, tone: int) -> None:
 def _drawn(count: int, size: float) -> Tensor:
     """Strokes (count, CANVAS, CANVAS), true where they are; each passes near the middle."""
     turns = torch.rand(count, 1) * 2 * math.pi + torch.cumsum(torch.randn(count, 3) * 0.9, 1)
-    lengths = size * (torch.rand(count, 1).square() * 14 + torch.rand(count, 3) * 3)
+    # None is round: small round pads and holes are what boards are made of.
+    lengths = size * (2 + torch.rand(count, 1).square() * 13 + torch.rand(count, 3) * 3)
     steps = torch.stack([turns.sin(), turns.cos()], 2) * lengths.unsqueeze(2)
     points = nn.functional.pad(torch.cumsum(steps, 1), (0, 0, 1, 0))
     points = points - points.mean(1, keepdim=True) * torch.rand(count, 1, 1) + CANVAS / 2
