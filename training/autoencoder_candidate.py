@@ -54,7 +54,7 @@ def candidate_of(config: Config, data: OneClass, detector: Detector, fitted: Fit
         rows={taken.name: data.test},
         truth=data.anomalous.astype(np.int64),
         media=data.media,
-        explainer=ExplainerDefaults(modality="image" if data.media is not None else "sequence"),
+        explainer=_explainer(config, data),
         evidence={"error": "reconstruction-error"},
         exporter="torchscript" if config.kind == "lstm" else "dynamo",
         # A board's explanation takes a thousand runs over the whole board.
@@ -81,6 +81,14 @@ def input_of(data: OneClass) -> Tensor:
     return Tensor(
         name="window", datatype="FP32", shape=(-1, steps, channels), features=data.channels
     )
+
+
+def _explainer(config: Config, data: OneClass) -> ExplainerDefaults:
+    if data.media is None:
+        return ExplainerDefaults(modality="sequence")
+    # Each sample of a board takes tens of milliseconds.
+    samples = 200 if config.is_large(data.shape) else 1000
+    return ExplainerDefaults(modality="image", num_samples=samples)
 
 
 def budget_of(config: Config) -> RateBudget | EventBudget:

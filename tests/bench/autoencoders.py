@@ -8,7 +8,7 @@ DeepPCB: taught templates of trainval.txt alone; test.txt's boards are the anoma
 templates the normal pictures. The template of a tested board is not shown to any detector. Boxes
 say which pixels are wrong. The figures are those of a released model, which is trained by
 
-    glassline train autoencoder --kind denoising --data deeppcb:DeepPCB --epochs 80
+    glassline train autoencoder --kind denoising --data deeppcb:DeepPCB --epochs 40 --latent 32
     python tests/bench/autoencoders.py boards ../shared/data/deeppcb --model denoising-deeppcb
 
 A sheet of ten defective boards with their error maps is written beside (`--sheet`).
