@@ -131,8 +131,8 @@ RECIPES: dict[tuple[Algorithm, str], Mapping[str, Any]] = {
     },
     ("ppo", "ToolWear-v0"): {
         "steps": 300_000, "envs": 16, "batch_size": 256, "learning_rate": 1e-3,
-        "schedule": "linear", "entropy": 0.01, "normalise": True, "evaluate_every": 20_480,
-        "episodes": 100,
+        "schedule": "linear", "entropy": 0.01, "normalise": True, "evaluate_every": 30_720,
+        "episodes": 50,
     },
     ("dqn", "ToolWear-v0"): {
         "steps": 200_000, "envs": 8, "batch_size": 128, "normalise": True, "exploration": 0.5,

@@ -40,6 +40,7 @@ FAMILIES = (
     Family("family-mlp-value", "mlp --data diabetes --hidden 8 --epochs 10"),
     Family("family-gru", "recurrent --units 12 --epochs 3"),
     Family("family-lenet", "cnn --epochs 3"),
+    Family("family-policy", "policy --steps 512 --evaluate-every 512 --episodes 2 --measured 2"),
     Family(
         "family-seq2seq",
         "seq2seq --lines 500 --vocabulary 200 --units 8 --embedding 8 --epochs 1",
