@@ -172,6 +172,11 @@ class Manifest(Part):
         return kinds.LARGE if self.task == "anomaly" else frozenset()
 
     @property
+    def alone(self) -> bool:
+        """Whether the first input is all that has to be sent."""
+        return len(self.inputs) == 1 or self.policy is not None or self.sequences is not None
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """Names of what the first output holds, one a column; none where nobody named them."""
         return self.labels or self.outputs[0].features or ()

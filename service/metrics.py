@@ -137,6 +137,11 @@ AUDIT_MISSED = Counter(
 VERDICTS = Counter(
     "glassline_verdicts", "Rows that a detector judged, by its verdict.", (*_MODEL, "verdict")
 )
+SAFE_DEFAULTS = Counter(
+    "glassline_safe_defaults",
+    "States in which a policy took its safe default, for they were unlike training's.",
+    _MODEL,
+)
 P_VALUE = Histogram(
     "glassline_p_value",
     "p-values of the rows that a detector judged; even while they are as in its calibration.",
@@ -154,8 +159,8 @@ _ALL = (
     REQUEST_DURATION, PREPROCESS, QUEUE, PREDICT, POSTPROCESS, EXPLAIN, BATCH_ROWS,
     LAST_INFERENCE, REQUESTS_WAITING, REQUESTS_REFUSED, EXPLANATION_SAMPLES,
     EXPLANATION_R2, EXPLANATIONS, EXPLANATIONS_WAITING, MODEL_LOAD, MODEL_PROVIDER,
-    DEVICE_FALLBACKS, AUDIT_APPEND, AUDIT_GROUP, AUDIT_MISSED, VERDICTS, P_VALUE,
-    SCORE_OVER_THRESHOLD, *stream_metrics.ALL,
+    DEVICE_FALLBACKS, AUDIT_APPEND, AUDIT_GROUP, AUDIT_MISSED, VERDICTS, SAFE_DEFAULTS,
+    P_VALUE, SCORE_OVER_THRESHOLD, *stream_metrics.ALL,
 )  # fmt: skip
 
 

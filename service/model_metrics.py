@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import Gauge
 
@@ -76,6 +77,11 @@ class ModelMetrics:
         if self._detection is None:  # other models have no such series
             self._detection = DetectionMetrics(*self._labels)
         self._detection.judged(answer)
+
+    def acted(self, safe: NDArray[np.bool_]) -> None:
+        """A policy acted; `safe` (n,) says where it took its safe default."""
+        if safe.any():  # seldom, so that other policies need no such series
+            metrics.SAFE_DEFAULTS.labels(*self._labels).inc(int(safe.sum()))
 
     def explained(self, seconds: float, samples: int, r2: Sequence[float]) -> None:
         """An explanation was made from so many samples, with an R² for each label."""

@@ -65,6 +65,7 @@ import numpy as np
 verdict = np.array(["anomaly", "normal", "normal"], object)
 threshold, score = np.full(3, 2.0, np.float32), np.array([[5.0], [1.0], [0.5]], np.float32)
 p_value = np.array([0.002, 0.4, 0.7])
+model.acted(np.array([True, False, True]))
 model.judged({"verdict": verdict, "p_value": p_value, "threshold": threshold, "score": score})
 """
 
@@ -183,6 +184,7 @@ def test_every_documented_metric_is_shown_with_its_type_and_help(
     assert values["glassline_p_value_sum"] == pytest.approx(1.102)
     assert values["glassline_score_over_threshold_ratio_sum"] == pytest.approx(3.25)
     assert 'glassline_verdicts_total{model="m",verdict="normal",version="1"} 2.0' in text
+    assert values["glassline_safe_defaults_total"] == 2
     assert 'http_server_request_duration_seconds_count{method="-",model="-"' in text
 
 

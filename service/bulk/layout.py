@@ -73,10 +73,10 @@ def layout_of(manifest: Manifest, held: Mapping[str, Held], where: str) -> Layou
 
 
 def _features(manifest: Manifest) -> tuple[str, ...]:
-    """Names of the columns, where the only input is a table of numbers."""
+    """Names of the columns, where all that has to be sent is a table of numbers."""
     tensor = manifest.inputs[0]
     numeric = DTYPES[tensor.datatype].kind in "iuf"
-    if len(manifest.inputs) == 1 and len(tensor.shape) == 2 and numeric:
+    if manifest.alone and len(tensor.shape) == 2 and numeric:
         return tensor.features or ()
     return ()
 

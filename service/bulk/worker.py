@@ -205,7 +205,9 @@ def _as_recorded(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def _answer(outputs: Mapping[str, NDArray[Any]], manifest: Manifest) -> str:
-    """The class, or the values of the first output as JSON: one number, or a list of them."""
+    """The class or action, or the first output's values as JSON: one number, or a list of them."""
+    if manifest.task == "act":
+        return str(outputs["action"][0])
     if "label" in outputs:
         return str(outputs["label"][0])
     values = outputs[manifest.outputs[0].name][0].tolist()

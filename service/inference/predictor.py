@@ -17,6 +17,7 @@ from service import metrics
 from service.errors import DeadlineExceeded, Unavailable
 from service.inference.batching import Batcher
 from service.inference.registry import LoadedModel
+from service.policy import SAFE
 
 if TYPE_CHECKING:
     from service.audit.recorder import Recorder, RequestContext
@@ -163,6 +164,8 @@ class Predictor:
         answer = model.answer(outputs)
         if model.manifest.calibration is not None:
             model.metrics.judged(answer)
+        elif model.manifest.policy is not None:
+            model.metrics.acted(answer[SAFE])
         return answer
 
     async def _recorded(

@@ -13,6 +13,8 @@ from service.manifest import Manifest
 from service.policy import LEGAL, NOISE, OBSERVATION
 
 Arrays = Mapping[str, NDArray[Any]]
+#: State, mask and noise.
+_INPUTS = 3
 
 
 class States:
@@ -62,8 +64,8 @@ class States:
         return {OBSERVATION: states, LEGAL: legal, NOISE: noise}
 
     def feed(self, inputs: Arrays) -> tuple[Arrays, Arrays]:
-        """As they are; see `Preparation`."""
-        return inputs, {}
+        """As they are, once they are complete; see `Preparation`."""
+        return (inputs if len(inputs) == _INPUTS else self.admit(inputs)), {}
 
     def _refuse_value(self, states: NDArray[Any]) -> NoReturn:
         good = (states >= self._low) & (states <= self._high)

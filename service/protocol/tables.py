@@ -29,9 +29,9 @@ _GAPS: Final = frozenset({"", "nan", "na", "null"})
 def takes_table(manifest: Manifest) -> bool:
     """Whether a model reads tables: one numeric input of (n), (n, F) or (n, T, F).
 
-    The lengths of windows are read off the table.
+    The lengths of windows are read off the table; in a table of states every action is legal.
     """
-    if len(manifest.inputs) != 1 and manifest.sequences is None:
+    if not manifest.alone:
         return False
     tensor = manifest.inputs[0]
     return DTYPES[tensor.datatype].kind in _CODES and len(tensor.shape) <= 3

@@ -61,7 +61,7 @@ def _columns(instances: list[Any], manifest: Manifest) -> dict[str, list[Any]]:
         return {name: [instance[name] for instance in instances] for name in names}
     if any(isinstance(instance, dict) for instance in instances):
         raise MalformedBody(f"{manifest.name}: instances: some are objects and some are not.")
-    if len(manifest.inputs) != 1 and manifest.sequences is None:
+    if not manifest.alone:
         wanted = ", ".join(tensor.name for tensor in manifest.inputs)
         raise MalformedBody(
             f"{manifest.name}: instances: wanted an object with the inputs {wanted} each."

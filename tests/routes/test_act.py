@@ -108,6 +108,8 @@ def test_a_state_unlike_training_gets_the_default_and_says_how_far_it_lies(
     assert (said["action"], said["safe_default"]) == ("push left", True)
     assert said["outside_feature"] == "pole tip velocity"
     assert said["outside"] == pytest.approx(0.5, rel=1e-4)
+    counted = http.get("/metrics").text
+    assert f'glassline_safe_defaults_total{{model="{NAME}",version="1"}} 1.0' in counted
     inside = http.post(ACT, json={"state": STILL}).json()
     assert (inside["safe_default"], inside["outside"], inside["outside_feature"]) == (
         False,
@@ -157,6 +159,16 @@ def test_nan_in_a_binary_tensor_is_refused(http: httpx.Client) -> None:
     )
     assert answer.status_code == 400
     assert "NaN" in answer.text or "nan" in answer.text
+
+
+def test_states_may_be_a_table(http: httpx.Client) -> None:
+    table = "pole angle,cart position,pole tip velocity,cart velocity\n0.05,0.1,0.1,0.2\n0,0,0,0\n"
+    answer = http.post(INFER, content=table, headers={"content-type": "text/csv"})
+    assert answer.status_code == 200, answer.text
+    actions = next(o["data"] for o in answer.json()["outputs"] if o["name"] == "action")
+    states = [[0.1, 0.2, 0.05, 0.1], STILL]
+    said = http.post(ACT, json={"states": states}).json()["actions"]
+    assert actions == [one["action"] for one in said]
 
 
 def test_other_media_types_are_refused(http: httpx.Client) -> None:
