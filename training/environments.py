@@ -92,7 +92,8 @@ def make(identifier: str, render_mode: str | None = None) -> gymnasium.Env[Any, 
     try:
         # Not every environment takes the argument.
         given: dict[str, Any] = {"render_mode": render_mode} if render_mode else {}
-        return gymnasium.make(identifier, **given)
+        # gymnasium would look at every step; `check_env` is for whoever writes an environment.
+        return gymnasium.make(identifier, disable_env_checker=True, **given)
     except (gymnasium.error.Error, ImportError, TypeError) as error:
         said = " ".join(str(error).split())
         raise WrongOption(
