@@ -116,8 +116,9 @@ RECIPES: dict[tuple[Algorithm, str], Mapping[str, Any]] = {
         "evaluate_every": 5_120, "episodes": 50, "schedule": "linear",
     },
     ("ppo", "Acrobot-v1"): {
-        "steps": 1_000_000, "envs": 16, "rollout": 256, "gae_lambda": 0.94, "epochs": 4,
-        "normalise": True, "evaluate_every": 65_536, "episodes": 100, "schedule": "linear",
+        "steps": 600_000, "envs": 16, "rollout": 256, "gae_lambda": 0.94, "epochs": 4,
+        "batch_size": 128, "learning_rate": 1e-3, "schedule": "linear", "normalise": True,
+        "evaluate_every": 20_480, "episodes": 200,
     },
     ("dqn", "Acrobot-v1"): {
         "steps": 100_000, "learning_rate": 6.3e-4, "batch_size": 128, "buffer": 50_000,
@@ -140,7 +141,7 @@ RECIPES: dict[tuple[Algorithm, str], Mapping[str, Any]] = {
         "evaluate_every": 20_000, "episodes": 100, "schedule": "linear", "updates": 4,
     },
     ("ppo", "LineSpeed-v0"): {
-        "steps": 500_000, "envs": 16, "batch_size": 256, "learning_rate": 1e-3,
+        "steps": 300_000, "envs": 16, "batch_size": 256, "learning_rate": 1e-3,
         "schedule": "linear", "normalise": True, "gamma": 0.98, "evaluate_every": 40_960,
         "episodes": 50,
     },
