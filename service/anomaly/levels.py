@@ -4,11 +4,12 @@ Rows of a run that may become an alarm are held back: they change nothing while 
 becomes an alarm they are forgotten with it, for a fault must not become normal; if not, they were
 false and count.
 
-A budget of events is kept as one keeps a purse. Every alarm is a debt of one event, which is paid
-off at the budget's pace and never saved up; the level is lowered by `exp(-caution * debt)`. Once it
-is below 1 / (n + 1), the smallest p-value that n scores can give, no row can exceed, so that there
-are never more than `budget * hours + 1 + ln(level * (n + 1)) / caution` alarms, whatever the
-process does. The price is a stream that is less sensitive for a while after an alarm.
+A budget of events is kept as one keeps a purse, which is filled at the budget's pace and holds so
+many events at most. Every alarm takes one out; where none is left it is a debt, and the level is
+lowered by `exp(-caution * debt)` until it is paid off. Once the level is below 1 / (n + 1), the
+smallest p-value that n scores can give, no row can exceed: there are never more alarms than
+`budget * hours + saved + 1 + ln(level * (n + 1)) / caution`, whatever the process does. The price
+is a stream that is less sensitive for a while after more alarms than were saved for.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from service.anomaly.conformal import fewest_rows
 from service.anomaly.stream_config import StreamConfig
 from service.calibration import Adaptive
 
+#: The level is never more than so many times the rate: quiet hours must not save up alarms.
+MOST: Final = 2.0
 #: A slow mean is never taken to be less: scores are errors, and no multiple of none.
 TINY: Final = 1e-12
 
@@ -41,7 +44,7 @@ class Levels:
         average: moving average of the scores.
         base: their slow mean, which they are judged as multiples of where a stream follows drift.
         seen: rows in it.
-        debt: alarm events that the budget has not paid off yet.
+        debt: alarm events that the budget has not paid off yet; what is saved is below 0.
     """
 
     wanted: int = -1
@@ -113,7 +116,7 @@ class Levels:
         settings = Adaptive(
             gamma=config.adaptive_gamma(adaptive.gamma, period_s),
             buffer=max(adaptive.buffer, 2 * fewest_rows(rate), len(self.warm)),
-            cap=adaptive.cap,
+            cap=min(adaptive.cap, MOST),
         )
         self.judge = AdaptiveConformal(scores, rate, settings)
         self.warm = []
@@ -127,15 +130,15 @@ class Levels:
         """What is to be said of a score at the level that the debt leaves; nothing is learnt."""
         assert self.judge is not None
         said = self.judge.judge(score, True)
-        if not self.debt or config.events is None:
+        if self.debt <= 0 or config.events is None:
             return said
         alpha = said.alpha * math.exp(-config.caution * self.debt)
         return Judgement(said.p_value, alpha, said.p_value <= alpha)
 
     def pay(self, config: StreamConfig, period_s: float) -> None:
         """A row's time has passed: so much of the debt is paid off."""
-        if self.debt:
-            self.debt = max(0.0, self.debt - (config.events or 0.0) * period_s / 3600)
+        paid = (config.events or 0.0) * period_s / 3600
+        self.debt = max(-config.saved_events, self.debt - paid)
 
     def owe(self) -> None:
         """An alarm was raised."""

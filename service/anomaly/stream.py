@@ -137,7 +137,7 @@ class Stream:
         track = Track.empty(
             subject.steps, len(subject.sensors), int(period * SECOND), config.gap_periods
         )
-        return cls(key, subject, config, track)
+        return cls(key, subject, config, track, Levels(debt=-config.saved_events))
 
     def stage(
         self, times: Sequence[int], values: NDArray[np.float32], historical: bool = False

@@ -25,8 +25,12 @@ class StreamConfig(BaseModel):
         description="Share of rows that may exceed; alone a budget, else what alarms begin with.",
     )  # fmt: skip
     caution: float = Field(
-        3.0, ge=0, le=20,
+        5.0, ge=0, le=20,
         description="Each alarm beyond the budget lowers the level by a factor of e to this.",
+    )  # fmt: skip
+    saved_events: float = Field(
+        1.0, ge=0, le=24,
+        description="Events of the budget that a stream begins with and quiet hours may save.",
     )  # fmt: skip
     period_s: float | None = Field(
         None, gt=0, le=86_400, description="Seconds between rows; else the first rows tell."

@@ -232,3 +232,37 @@ def test_a_damaged_or_foreign_snapshot_is_refused() -> None:
             restore(damaged, SUBJECT)
     with pytest.raises(CorruptStream, match="Move it to the very model version"):
         restore(saved, Subject(("flow", "cold"), 3))
+
+
+def test_a_budget_of_events_holds_whatever_the_process_does() -> None:
+    """Scores that climb for ever: without the purse an alarm would follow the other."""
+    hours, saved, caution = 5, 1.0, 5.0
+    one = Stream.begin(
+        KEY, Subject(("flow", "heat"), 1, reference=REFERENCE),
+        StreamConfig(
+            events_per_hour=1, rate=0.02, period_s=1, warm_up_rows=0, on_delay_s=0, off_delay_s=0,
+            longest_freeze_s=1, saved_events=saved, caution=caution,
+        ),
+    )  # fmt: skip
+    n = hours * 3600
+    climbing = np.arange(n) / 1000 + np.random.default_rng(0).random(n)
+    values = np.stack([climbing, climbing], axis=1).astype(np.float32)
+    _, events = offer(one, at(*range(n)), values)
+    raised = [event for event in events if event.change == "raised"]
+    # As levels.py has it; the level is at most twice the rate.
+    most = 1 * hours + saved + 1 + np.log(2 * 0.02 * 1001) / caution
+    assert 2 <= len(raised) <= most
+    assert one.levels.debt > -saved
+
+
+def test_a_stream_that_follows_judges_multiples_of_its_own_mean() -> None:
+    one = stream(follow_s=50, warm_up_rows=120, rate=0.05)
+    noise = 1 + 0.05 * np.random.default_rng(0).random(400)
+    drifting = np.stack([noise * np.linspace(1, 5, 400), noise], axis=1).astype(np.float32)
+    answers, events = offer(one, at(*range(400)), drifting)
+    assert events == []
+    assert 0.9 < answers[-1]["score"] < 1.3
+    jump = np.float32([[15, 1]] * 5)
+    _, events = offer(one, at(*range(400, 405)), jump)
+    assert [event.change for event in events] == ["raised"]
+    assert one.levels.base < 6  # frozen: a fault is not followed
