@@ -40,7 +40,9 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("lines")
     release_detector(home, "windows")
     release_detector(home, "windows")
-    running = start_server(home, home / "log", GLASSLINE_DEADLINES='{"slow": {"ms": 1}}')
+    release_detector(home, "hurried")
+    budget = '{"hurried": {"ms": 0.01, "fail_safe": "anomaly"}}'  # less than a disk takes
+    running = start_server(home, home / "log", GLASSLINE_DEADLINES=budget)
     yield running
     assert running.stop() == 0
 
@@ -236,6 +238,16 @@ def test_a_stream_moves_as_bytes_and_goes_on_bit_for_bit(http: httpx.Client) -> 
     wrong = http.put(state.replace("L7.a", "L7.c"), content=saved)
     assert (wrong.status_code, "PUT it where it belongs" in wrong.text) == (409, True)
     assert http.put(state, content=saved[:-1]).status_code == 409
+
+
+def test_a_verdict_that_is_late_is_the_fail_safe_and_says_so(http: httpx.Client) -> None:
+    path = "/v2/models/hurried/streams/L1.a"
+    said = send(http, path, rows(0, 10))
+    assert (said["deadline_missed"], said["verdict"], said["accepted"]) == (True, "anomaly", 0)
+    # The rows are taken in all the same.
+    until(lambda: http.get(path).status_code == 200 and http.get(path).json()["counts"]["rows"])
+    counted = 'glassline_deadlines_missed_total{model="hurried",version="1"}'
+    assert counted in http.get("/metrics").text
 
 
 def test_a_model_that_is_unloaded_keeps_its_streams(http: httpx.Client) -> None:
