@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image
 
 from service.errors import ExplanationError
 from service.explain.drawing import described, draw_body
+from service.explain.error_picture import drawn_error
 from service.explain.feature_explanation import FeatureExplanation
 from service.explain.parameters import ExplainParameters
 from service.explain.render import thumbnail
@@ -20,6 +22,7 @@ from service.manifest import TextMedia
 from service.modalities.choice import explainer_of
 from service.store import StoredModel
 from service.tasks.anomaly import ANOMALY, NORMAL
+from service.tasks.task import task_of
 from training.candidate import Candidate, Rows, rows_of, some_rows
 from training.open_graph import OpenGraph
 from training.scoring import Answered
@@ -70,7 +73,9 @@ def worst(candidate: Candidate, model: StoredModel, answers: Answered) -> list[M
     orders = {"classify": _classified, "anomaly": _judged}
     order, columns = orders.get(candidate.task, _off)(candidate, answers)
     graph = OpenGraph(model, Session(model))
-    explained, samples = _affordable(candidate, graph, len(order))
+    explained, samples = 0, 0
+    if candidate.task != "anomaly":  # the graph itself shows where it fails
+        explained, samples = _affordable(candidate, graph, len(order))
     found = []
     for rank, at in enumerate(order):
         row = int(answers.rows[at])
@@ -79,6 +84,8 @@ def worst(candidate: Candidate, model: StoredModel, answers: Answered) -> list[M
         sent = _sent(candidate, mistake, block)
         if rank < explained and sent is not None:
             mistake = _explained(mistake, graph, sent, int(columns[at]), samples)
+        elif candidate.task == "anomaly":
+            mistake = replace(mistake, overlay=_heat(model, graph, block))
         found.append(mistake)
     return found
 
@@ -181,6 +188,12 @@ def _explained(
         return replace(mistake, weights=named, samples=samples)
     (subject,) = explainer.subject.values()
     return replace(mistake, overlay=draw_body(subject, found), samples=samples)
+
+
+def _heat(model: StoredModel, graph: OpenGraph, block: Rows) -> Image.Image:
+    """The row under its error, as it is served with `Accept: image/png`."""
+    answer = task_of(model).answer(graph.predict(block))
+    return Image.open(io.BytesIO(drawn_error(model.manifest, block, answer)))
 
 
 def _sent(candidate: Candidate, mistake: Mistake, block: Rows) -> Rows | None:

@@ -121,7 +121,9 @@ def _open(body: bytes, max_pixels: int) -> Image.Image:
 
 def _check_exact(image: Image.Image, media: ImageMedia) -> None:
     """Refuse a picture that stands upright and is not of the size and mode of `media`."""
-    if image.mode == media.color and image.size == (media.width, media.height):
+    # Black and white in one bit are the same in eight.
+    modes = {"L": ("L", "1"), "RGB": ("RGB",)}[media.color]
+    if image.mode in modes and image.size == (media.width, media.height):
         return
     raise TensorMismatch(
         f"input '{media.input}': got a picture of {image.width} x {image.height} pixels in mode "

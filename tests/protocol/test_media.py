@@ -266,7 +266,7 @@ def test_content_types_follow_the_manifest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "size"), [("L", (5, 4)), ("L", (4, 8)), ("RGB", (8, 4)), ("LA", (8, 4)), ("1", (8, 4))]
+    ("mode", "size"), [("L", (5, 4)), ("L", (4, 8)), ("RGB", (8, 4)), ("LA", (8, 4)), ("1", (4, 8))]
 )
 def test_a_picture_of_another_size_or_mode_is_refused_where_it_must_be_exact(
     mode: str, size: tuple[int, int]
@@ -278,4 +278,8 @@ def test_a_picture_of_another_size_or_mode_is_refused_where_it_must_be_exact(
     with pytest.raises(TensorMismatch, match=words):
         media.decode_image(file.getvalue(), board, 100)
     exact = np.arange(32, dtype=np.uint8).reshape(1, 4, 8)
+    file = io.BytesIO()
+    Image.fromarray(exact[0] > 9).save(file, "PNG")
+    two_tones = media.decode_image(file.getvalue(), board, 100)[0]
+    assert np.array_equal(two_tones, np.where(exact > 9, 255, 0))
     assert np.array_equal(media.decode_image(media.encode_png(exact), board, 100)[0], exact)

@@ -43,7 +43,7 @@ SIDE = 64
 MARGIN = 4
 #: Boards of `trainval.txt` that are kept for validation.
 VALIDATED = 0.1
-BOARD = ImageMedia(input="image", color="L", width=640, height=640)
+BOARD = ImageMedia(input="image", color="L", width=640, height=640, fit="exact")
 
 
 class Box(NamedTuple):
