@@ -68,7 +68,7 @@ def _ranking(axes: Any, found: Detection) -> None:
     axes.plot(*found.curve.T, color=FOR_CSS, label=f"AUROC {found.auroc:.3f}")
     if found.false_alarms is not None and found.misses is not None:
         axes.plot(
-            found.false_alarms, 1 - found.misses, "o", color=AGAINST_CSS, label="at the budget's",
+            found.false_alarms, 1 - found.misses, "o", color=AGAINST_CSS, label="at its threshold",
         )  # fmt: skip
     axes.legend(loc="lower right", fontsize=9, frameon=False)
 
