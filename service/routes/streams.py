@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
+from service.anomaly.stream_config import StreamConfig
 from service.errors import InvalidParameter, MalformedBody, TooLarge
 from service.protocol.stream_rows import stream_name
 from service.routes.bodies import plain_body
@@ -20,6 +21,15 @@ Model = Annotated[str, Path(description="Model name.", max_length=63)]
 Version = Annotated[str, Path(description="Model version.", max_length=9)]
 Name = Annotated[str, Path(description="Stream, LINE.GROUP.", max_length=128)]
 STATE = "application/octet-stream"
+_SETTINGS: Final = {
+    "requestBody": {"content": {"application/json": {"schema": StreamConfig.model_json_schema()}}}
+}
+_STATE: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {STATE: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 
 class StreamPlane:
@@ -117,14 +127,14 @@ async def stream_info_version(
     return await _ask(request, "describe", model, version, stream)
 
 
-@router.put("/v2/models/{model}/streams/{stream}")
+@router.put("/v2/models/{model}/streams/{stream}", openapi_extra=_SETTINGS)
 async def configure_stream(request: Request, model: Model, stream: Name) -> dict[str, Any]:
     """Settings of a stream, before its first row: budget, delays, lateness, ranges of sensors."""
     said = await _settings(request)
     return await _ask(request, "configure", model, None, stream, config=said)
 
 
-@router.put("/v2/models/{model}/versions/{version}/streams/{stream}")
+@router.put("/v2/models/{model}/versions/{version}/streams/{stream}", openapi_extra=_SETTINGS)
 async def configure_stream_version(
     request: Request, model: Model, version: Version, stream: Name
 ) -> dict[str, Any]:
@@ -158,7 +168,7 @@ async def export_stream(request: Request, model: Model, version: Version, stream
     return Response(base64.b64decode(said["state"]), media_type=STATE)
 
 
-@router.put("/v2/models/{model}/versions/{version}/streams/{stream}/state")
+@router.put("/v2/models/{model}/versions/{version}/streams/{stream}/state", openapi_extra=_STATE)
 async def import_stream(
     request: Request, model: Model, version: Version, stream: Name
 ) -> dict[str, Any]:

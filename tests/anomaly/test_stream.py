@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from service.anomaly.stream import Stream, StreamKey, Subject
 from service.anomaly.stream_config import StreamConfig
 from service.anomaly.times import SECOND
 from service.errors import Conflict, CorruptStream, InvalidParameter
+from tests.running_server import REPOSITORY
 
 KEY = StreamKey("press", "1", "L1.pump")
 #: Scores of the model's own calibration: 0.000 to 0.999.
@@ -266,3 +269,13 @@ def test_a_stream_that_follows_judges_multiples_of_its_own_mean() -> None:
     _, events = offer(one, at(*range(400, 405)), jump)
     assert [event.change for event in events] == ["raised"]
     assert one.levels.base < 6  # frozen: a fault is not followed
+
+
+@pytest.mark.parametrize("name", sorted(StreamConfig.model_fields))
+def test_every_setting_is_documented_with_its_default(name: str) -> None:
+    page = (REPOSITORY / "service/anomaly/streams.md").read_text()
+    row = re.search(rf"^\| `{name}` \| ([^|]*)\|", page, re.MULTILINE)
+    assert row, f"{name} is in no table of streams.md"
+    default = StreamConfig.model_fields[name].default
+    if isinstance(default, float):
+        assert float(row[1].strip()) == default

@@ -42,26 +42,29 @@ class Line:
     """Makes requests: one row of each of `batch` streams after the other, time going on."""
 
     def __init__(self, streams: int, batch: int) -> None:
-        #: requests of a round: each is of other streams
-        self.groups = -(-streams // batch)
         self._names = [f"L{at % 20}.s{at}" for at in range(streams)]
-        self._batch = batch
+        self.batch = batch
         shared = line_model.rows(4096, 3)
         self._values = [[round(float(v), 4) for v in row] for row in shared]
         self._start = datetime.now(UTC) - timedelta(hours=20)
         self._moment = 0
+
+    @property
+    def groups(self) -> int:
+        """Requests of a round: each is of other streams."""
+        return -(-len(self._names) // self.batch)
 
     def requests(self, rounds: int) -> list[bytes]:
         """Bodies of `rounds` rows of every stream."""
         bodies = []
         for _ in range(rounds):
             time_ = (self._start + timedelta(seconds=0.125 * self._moment)).isoformat()
-            for at in range(0, len(self._names), self._batch):
+            for at in range(0, len(self._names), self.batch):
                 rows = []
-                for number, name in enumerate(self._names[at : at + self._batch], at):
+                for number, name in enumerate(self._names[at : at + self.batch], at):
                     values = self._values[(self._moment + 37 * number) % 4096]
                     row: dict[str, Any] = dict(zip(line_model.SENSORS, values, strict=True))
-                    if number % 50 == 0 and self._moment % 400 > 380:
+                    if number % 50 == 0 and self._moment % 100 > 80:
                         row["sensor3"] += 25.0
                     rows.append({"stream": name, "time": time_, **row})
                 bodies.append(orjson.dumps(rows))
@@ -156,6 +159,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=100, help="rows of a request")
+    parser.add_argument("--steady-batch", type=int, default=25, help="the same, at half the rate")
     parser.add_argument("--rows", type=int, default=0, help="send so many first, watching memory")
     parser.add_argument("--json", type=Path, help="also write what was seen here")
     options = parser.parse_args()
@@ -195,9 +199,9 @@ def measured(server: Server, line: Line, options: argparse.Namespace) -> dict[st
     seconds = fast(server, line, bodies)
     rows = rounds * options.streams
     cpu = usage(server)[0] - before
-    half = GOAL / 2
+    half, line.batch = GOAL / 2, options.steady_batch
     bodies = line.requests(max(1, round(half * options.seconds / options.streams)))
-    waits = 1000 * steady(server, line, bodies, half / options.batch)
+    waits = 1000 * steady(server, line, bodies, half / line.batch)
     one = connection(server)
     one.request("GET", "/v2/alarms?limit=1000")
     alarms = json.loads(one.getresponse().read())
@@ -211,7 +215,7 @@ def measured(server: Server, line: Line, options: argparse.Namespace) -> dict[st
         "goal_p99_ms": GOAL_MS,
         "alarms": len(alarms["alarms"]),
         "memory_mib": memory,
-        "rows_a_request": options.batch,
+        "rows_a_request": [options.batch, options.steady_batch],
         "streams": options.streams,
         "processors": len(os.sched_getaffinity(0)),
     }
