@@ -82,3 +82,16 @@ def test_it_is_served_and_explained(kind: str, serving: Server) -> None:
         words = {"num_samples": "100"}
         why = client.post(f"/v2/models/{kind}/explain", content=body, headers=typed, params=words)
         assert why.status_code == 200, why.text
+
+
+def test_the_decoder_of_the_vae_is_served_as_a_generator(serving: Server) -> None:
+    manifest = ModelStore(serving.home).get("vae-decoder").manifest
+    assert (manifest.task, manifest.inputs[0].shape) == ("generate", (-1, 6))
+    assert manifest.parity.max_abs_difference <= 1e-5
+    asked = {"params": {"seed": 7, "count": 4}, "headers": {"accept": "image/png"}}
+    with httpx.Client(base_url=serving.url, timeout=60, trust_env=False) as client:
+        first, second = (client.post("/v2/models/vae-decoder/infer", **asked) for _ in range(2))  # type: ignore[arg-type]
+        assert first.headers["content-type"] == "image/png"
+        assert first.content == second.content
+        record = first.headers["glassline-record-id"]
+        assert client.post(f"/audit/records/{record}/replay").json()["verdict"] == "bit-exact"
