@@ -32,10 +32,15 @@ DEADLINES = Counter(
     "Answers that were not ready in a model's latency budget and were the fail-safe instead.",
     MODEL,
 )
+FEEDBACK = Counter(
+    "glassline_alarm_feedback",
+    "Alarms that somebody has called true or false; the precision is the share of the true ones.",
+    (*MODEL, "verdict"),
+)
 UNEXPLAINED = Counter(
     "glassline_alarms_unexplained",
     "Alarms for which no explanation was asked for: flood, queue full, no explainer.",
     ("reason",),
 )
 
-ALL = (ROWS, STREAMS, TURN, EVENTS, ACTIVE, FLOODS, DEADLINES, UNEXPLAINED)
+ALL = (ROWS, STREAMS, TURN, EVENTS, ACTIVE, FLOODS, DEADLINES, FEEDBACK, UNEXPLAINED)

@@ -60,6 +60,7 @@ stream_metrics.EVENTS.labels("m", "1", "raised").inc()
 stream_metrics.ACTIVE.labels("m", "1").inc()
 stream_metrics.FLOODS.inc()
 stream_metrics.DEADLINES.labels("m", "1").inc()
+stream_metrics.FEEDBACK.labels("m", "1", "true").inc()
 stream_metrics.UNEXPLAINED.labels("flood or shelved").inc()
 import numpy as np
 verdict = np.array(["anomaly", "normal", "normal"], object)

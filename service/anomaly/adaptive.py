@@ -106,6 +106,15 @@ class AdaptiveConformal:
             self._remember(score)
         return Judgement(p_value, alpha, alarm)
 
+    def learn(self, score: float) -> None:
+        """Take a score into the buffer without judging it; no row is counted, no level moves."""
+        self._remember(score)
+
+    @property
+    def buffer(self) -> int:
+        """Scores that are remembered, at most."""
+        return self._settings.buffer
+
     def _remember(self, score: float) -> None:
         ordered, by_age = self._sorted, self._by_age
         if len(by_age) >= self._settings.buffer:

@@ -17,7 +17,19 @@ from service.anomaly.times import SECOND
 from service.errors import Conflict, UnknownAlarm
 
 Change = Literal[
-    "raised", "re-alarmed", "cleared", "acknowledged", "confirmed", "shelved", "unshelved", "reset"
+    "raised",
+    "re-alarmed",
+    "cleared",
+    "acknowledged",
+    "confirmed",
+    "shelved",
+    "unshelved",
+    "reset",
+    "judged-true",
+    "judged-false",
+    "drift-begun",
+    "drift-ended",
+    "drift-rebased",
 ]
 ACTS: dict[str, Change] = {
     "acknowledge": "acknowledged", "confirm": "confirmed", "shelve": "shelved",
@@ -49,6 +61,8 @@ class Event(NamedTuple):
     by: str | None = None
     comment: str | None = None
     until: int | None = None
+    #: of a drift: what shows it
+    evidence: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -155,12 +169,7 @@ class Alarm:
             UnknownAlarm: there is none of this number, or it is long over.
             Conflict: its state forbids the act; the message says why.
         """
-        standing = self.standings.get(number)
-        if standing is None:
-            raise UnknownAlarm(
-                f"alarm {number} of this stream is unknown or long over; its last {REMEMBERED} "
-                "can be acted on. GET /v2/alarms lists alarms."
-            )
+        standing = self._standing(number)
         refusal = self._refusal(number, standing, act)
         if refusal:
             raise Conflict(f"alarm {number}: {act}: {refusal}")
@@ -179,6 +188,25 @@ class Alarm:
             number, ACTS[act], time, None, standing.historical,
             self.shelved_until is not None, by, comment, until,
         )  # fmt: skip
+
+    def judged(self, number: int, verdict: str, time: int, by: str, comment: str | None) -> Event:
+        """Somebody says whether an alarm was a true one.
+
+        Raises:
+            UnknownAlarm: there is none of this number, or it is long over.
+        """
+        historical = self._standing(number).historical
+        change: Change = "judged-true" if verdict == "true" else "judged-false"
+        return Event(number, change, time, None, historical, False, by, comment)
+
+    def _standing(self, number: int) -> Standing:
+        standing = self.standings.get(number)
+        if standing is None:
+            raise UnknownAlarm(
+                f"alarm {number} of this stream is unknown or long over; its last {REMEMBERED} "
+                "can be acted on. GET /v2/alarms lists alarms."
+            )
+        return standing
 
     def _refusal(self, number: int, standing: Standing, act: str) -> str:
         """Why an act is not to be done; empty if it is."""

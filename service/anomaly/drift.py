@@ -14,13 +14,14 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from service.anomaly.change import FEWEST, cut, other
+from service.anomaly.drift_advice import FAR, SCORE, Drifted
 from service.errors import CorruptStream
 
 #: Blocks that are remembered; what the tests and the plot look at.
@@ -29,31 +30,11 @@ REMEMBERED: Final = 240
 LEARNT: Final = 30
 #: Newest blocks that say where a signal is now.
 NOW: Final = 5
-#: Spreads from the reference at which no change is needed to call it drift.
-FAR: Final = 4.0
 #: Chance of a false change, a block, over all signals together.
 DELTA: Final = 0.002
-SCORE: Final = "score"
 _MAGIC: Final = b"glassline.drift/1\n"
 _SIZES: Final = struct.Struct("<IIIII")
 Change = Literal["begun", "ended"]
-
-
-@dataclass(frozen=True, slots=True)
-class Drifted:
-    """One signal that has drifted.
-
-    Attributes:
-        name: of the sensor, or `score`.
-        spreads: how far it is from its reference now, in spreads of the reference.
-        since: microseconds since 1970.
-        found_by: adwin (its mean changed), kswin (its distribution), far (it is just elsewhere).
-    """
-
-    name: str
-    spreads: float
-    since: int
-    found_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +119,25 @@ class Drift:
         Returns:
             What began or ended by them.
         """
-        events = []
-        at, n = 0, len(times)
-        while at < n:
-            room = min(n - at, self.block - self.filled)
-            rows = slice(self.filled, self.filled + room)
-            self.pending[rows, :-1] = values[at : at + room]
-            self.pending[rows, -1] = scores[at : at + room]
-            self.filled += room
-            at += room
-            if self.filled == self.block:
-                self.filled = 0
-                if event := self._close_block(times[at - 1]):
-                    events.append(event)
-        return events
+        rows = zip(times, values, scores, strict=True)
+        return [event for row in rows if (event := self.add(*row))]
+
+    def add(self, time: int, values: NDArray[np.float32], score: float) -> DriftEvent | None:
+        """One row; see `take`.
+
+        Args:
+            time: microseconds since 1970.
+            values: (C,); NaN = not measured.
+            score: of it.
+        """
+        row = self.pending[self.filled]
+        row[:-1] = values
+        row[-1] = score
+        self.filled += 1
+        if self.filled < self.block:
+            return None
+        self.filled = 0
+        return self._close_block(time)
 
     def _close_block(self, time: int) -> DriftEvent | None:
         measured = ~np.isnan(self.pending)
@@ -297,39 +283,3 @@ def _sound(spread: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np
     """A sensor that never moved has no spread: any step of it would be infinitely far."""
     least = np.maximum(np.abs(mean) * 1e-3, 1e-9)
     return np.maximum(spread, least)
-
-
-def advice(signals: Sequence[Drifted], sensors: int) -> dict[str, Any]:
-    """What to do about it, and why.
-
-    Args:
-        signals: that have drifted.
-        sensors: how many there are.
-    """
-    inputs = [one for one in signals if one.name != SCORE]
-    scores = [one for one in signals if one.name == SCORE]
-    if not signals:
-        return {"advice": "nothing", "because": "no signal is elsewhere than in its reference"}
-    if not inputs:
-        return {
-            "advice": "recalibrate",
-            "because": "scores have drifted and no sensor has: the level is wrong, not the process",
-        }
-    farthest = abs(inputs[0].spreads)
-    if len(inputs) == 1 and sensors > 2 and not scores:
-        return {
-            "advice": "look at the sensor",
-            "because": f"{inputs[0].name} alone is {farthest:g} spreads from its reference, and "
-            "the scores are as ever: it may be the sensor, not the process",
-        }
-    if farthest >= FAR or 2 * len(inputs) >= sensors:
-        return {
-            "advice": "retrain",
-            "because": f"{len(inputs)} of {sensors} sensors have drifted, {inputs[0].name} by "
-            f"{farthest:g} spreads: the model has not seen such a process",
-        }
-    return {
-        "advice": "recalibrate",
-        "because": f"{len(inputs)} of {sensors} sensors have drifted by at most {farthest:g} "
-        "spreads: the model still fits, its level may not",
-    }

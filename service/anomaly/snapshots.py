@@ -12,22 +12,24 @@ import orjson
 
 from service.anomaly.adaptive import AdaptiveConformal
 from service.anomaly.alarms import Alarm
+from service.anomaly.drift import Drift
+from service.anomaly.feedback import Feedback
 from service.anomaly.levels import Levels
 from service.anomaly.stream import Counts, Stream, StreamKey, Subject
 from service.anomaly.stream_config import StreamConfig
 from service.anomaly.track import Track
 from service.errors import CorruptStream
 
-_MAGIC: Final = b"glassline.stream/1\n"
-#: bytes of the head, of times, of values, of the judge
-_SIZES: Final = struct.Struct("<IIII")
+_MAGIC: Final = b"glassline.stream/2\n"
+#: bytes of the head, of times, of values, of the judge, of drift
+_SIZES: Final = struct.Struct("<IIIII")
 
 
 def snapshot(stream: Stream) -> bytes:
     """All of a stream but what follows from its model.
 
     Returns:
-        A digest of the rest; sizes; a head in JSON; times, values and the judge as they are.
+        A digest of the rest; sizes; a head in JSON; times, values, judge and drift as they are.
     """
     track, levels = stream.track, stream.levels
     times, values, outcomes = track.kept()
@@ -42,11 +44,13 @@ def snapshot(stream: Stream) -> bytes:
             "alarm": stream.alarm.to_json(),
             "counts": asdict(stream.counts),
             "in_history": stream.in_history,
+            "feedback": stream.feedback.to_json(),
         }
     )
     judge = levels.judge.state() if levels.judge else b""
-    sizes = _SIZES.pack(len(head), len(times), len(values), len(judge))
-    rest = b"".join((sizes, head, times, values, judge))
+    drift = stream.drift.state() if stream.drift else b""
+    parts = (head, times, values, judge, drift)
+    rest = b"".join((_SIZES.pack(*map(len, parts)), *parts))
     return _MAGIC + hashlib.sha256(rest).digest() + rest
 
 
@@ -69,7 +73,7 @@ def restore(content: bytes, subject: Subject) -> Stream:
     Raises:
         CorruptStream: it is no snapshot, is damaged, or is of a model with other sensors.
     """
-    head, times, values, judge = _parts(content)
+    head, times, values, judge, drift = _parts(content)
     key = StreamKey(*head["key"])
     steps, period, gap, run = head["track"]
     if tuple(head["sensors"]) != subject.sensors or steps != subject.steps:
@@ -88,10 +92,11 @@ def restore(content: bytes, subject: Subject) -> Stream:
     return Stream(
         key, subject, StreamConfig.model_validate(head["config"]), track, levels,
         Alarm.of_json(head["alarm"]), Counts(**head["counts"]), head["in_history"],
+        Feedback.of_json(head["feedback"]), Drift.restore(drift) if drift else None,
     )  # fmt: skip
 
 
-def _parts(content: bytes) -> tuple[dict[str, Any], bytes, bytes, bytes]:
+def _parts(content: bytes) -> tuple[dict[str, Any], bytes, bytes, bytes, bytes]:
     start = len(_MAGIC) + 32
     rest = content[start:]
     sound = content.startswith(_MAGIC) and len(rest) >= _SIZES.size
@@ -104,4 +109,5 @@ def _parts(content: bytes) -> tuple[dict[str, Any], bytes, bytes, bytes]:
     for size in sizes:
         parts.append(rest[at : at + size])
         at += size
-    return orjson.loads(parts[0]), parts[1], parts[2], parts[3]
+    head, times, values, judge, drift = parts
+    return orjson.loads(head), times, values, judge, drift

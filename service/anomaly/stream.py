@@ -15,7 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.anomaly.alarms import Alarm, Event, Reading
+from service.anomaly.alarms import Alarm, Change, Event, Reading
+from service.anomaly.drift import Drift
+from service.anomaly.drift_advice import evidence_of
+from service.anomaly.feedback import Feedback, Verdict
 from service.anomaly.levels import Levels
 from service.anomaly.stream_config import StreamConfig
 from service.anomaly.times import SECOND, rfc3339
@@ -64,6 +67,8 @@ class Subject:
     reference: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     adaptive: Adaptive = field(default_factory=Adaptive)
     period_s: float | None = None
+    #: (2, C + 1) mean and spread of each sensor and of the score on rows without an anomaly
+    usual: NDArray[np.float64] | None = None
 
 
 class _Row(NamedTuple):
@@ -129,6 +134,9 @@ class Stream:
     counts: Counts = field(default_factory=Counts)
     #: whether the last row was a historical one
     in_history: bool = False
+    feedback: Feedback = field(default_factory=Feedback)
+    #: None = nobody looks for it
+    drift: Drift | None = None
 
     @classmethod
     def begin(cls, key: StreamKey, subject: Subject, config: StreamConfig) -> Stream:
@@ -137,7 +145,13 @@ class Stream:
         track = Track.empty(
             subject.steps, len(subject.sensors), int(period * SECOND), config.gap_periods
         )
-        return cls(key, subject, config, track, Levels(debt=-config.saved_events))
+        drift = None
+        if config.drift_rows:
+            drift = Drift.begin(
+                subject.sensors, config.drift_rows, config.drift_spreads, subject.usual
+            )
+        levels = Levels(debt=-config.saved_events)
+        return cls(key, subject, config, track, levels, drift=drift)
 
     def stage(
         self, times: Sequence[int], values: NDArray[np.float32], historical: bool = False
@@ -231,7 +245,7 @@ class Stream:
         else:
             self.track = staged.track
         marks = self.track
-        for row in staged.rows:
+        for at, row in enumerate(staged.rows):
             said = row.said
             if row.gap:
                 self.counts.gaps += 1
@@ -243,6 +257,9 @@ class Stream:
                     row, float(scores[row.window]), share, staged.historical
                 )
                 events += changed
+                events += self._watched(
+                    row.time, staged.values[at], float(scores[row.window]), staged.historical
+                )
             assert said is not None
             repeated = said.state == "duplicate"
             if usual:
@@ -298,10 +315,49 @@ class Stream:
         verdict = "anomaly" if over else "normal"
         return Outcome(state, score, p_value, alpha, verdict), events
 
+    def _watched(
+        self, time: int, values: NDArray[np.float32], score: float, historical: bool
+    ) -> list[Event]:
+        """What a row says of drift; rows of an alarm say nothing of it."""
+        if self.drift is None or self.alarm.faulty:
+            return []
+        found = self.drift.add(time, values, score)
+        if found is None:
+            return []
+        change: Change = "drift-begun" if found.change == "begun" else "drift-ended"
+        evidence = evidence_of(found.signals, len(self.subject.sensors))
+        return [Event(0, change, time, None, historical, evidence=evidence)]
+
+    def say(
+        self, number: int, verdict: Verdict, time: int, by: str, comment: str | None
+    ) -> tuple[Event, str]:
+        """Somebody says whether an alarm was a true one; what follows for calibration.
+
+        Raises:
+            UnknownAlarm: there is none of this number, or it is long over.
+        """
+        event = self.alarm.judged(number, verdict, time, by, comment)
+        return event, self.feedback.say(number, verdict)
+
+    def rebase(self, time: int, by: str, comment: str | None) -> Event:
+        """Somebody says that what is now is right: drift is told from here on.
+
+        Raises:
+            Conflict: nobody looks for drift in this stream.
+        """
+        if self.drift is None:
+            raise Conflict(
+                f"stream '{self.key.stream}': its setting drift_rows is 0, so that nobody looks "
+                "for drift."
+            )
+        self.drift.rebase()
+        return Event(0, "drift-rebased", time, None, False, False, by, comment)
+
     def _learn(self, time: int, score: float, exceeding: bool, period_s: float) -> None:
         levels, alarm = self.levels, self.alarm
         if alarm.faulty:
             levels.forget()
+            self.feedback.note(alarm.number, score)
             began = alarm.standings[alarm.number].raised if alarm.standings else time
             if time - began >= self.config.longest_freeze_s * SECOND:
                 levels.settle(score)
@@ -311,6 +367,9 @@ class Stream:
         else:
             levels.settle(score)
             levels.follow(self.config, period_s)
+            if self.feedback.waiting and levels.judge is not None and not alarm.active:
+                for taught in self.feedback.due(self.counts.scored, levels.judge.buffer):
+                    levels.judge.learn(taught)
 
     def _contributors(self, share: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
         total = float(share.sum())

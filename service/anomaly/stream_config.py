@@ -73,6 +73,13 @@ class StreamConfig(BaseModel):
         description="Seconds into an alarm after which calibration learns again, so that a "
         "process that has changed for good is not in alarm for ever.",
     )  # fmt: skip
+    drift_rows: int = Field(
+        60, ge=0, le=100_000, description="Rows that are averaged to look for drift; 0 = never."
+    )
+    drift_spreads: float = Field(
+        1.0, gt=0, le=100,
+        description="So many spreads from its reference has a signal drifted.",
+    )  # fmt: skip
     ranges: dict[str, tuple[float, float]] = Field(
         {}, description="Lowest and highest value by sensor; rows beyond are refused."
     )

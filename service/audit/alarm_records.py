@@ -49,6 +49,10 @@ class AlarmRecorder:
         """
         self._write("alarm-act", new_id(), {"event": dict(event)}, event, caller, alarm_record)
 
+    def drift(self, event: Mapping[str, Any]) -> None:
+        """Record that a drift began or is over, with its evidence; errors as `alarm` has them."""
+        self._write("drift", new_id(), {"event": dict(event)}, event, "glassline", None)
+
     def stream_forgotten(self, said: Mapping[str, Any]) -> None:
         """Record that a stream's state was deleted; errors as `alarm` has them."""
         about = {"change": "forgotten", **said}

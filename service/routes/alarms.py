@@ -27,6 +27,12 @@ class Act(BaseModel):
     comment: str | None = Field(None, max_length=2000, description="In their words.")
 
 
+class Feedback(Act):
+    """Whether an alarm was a true one."""
+
+    verdict: str = Field(pattern="^(true|false)$", description="true: there was something.")
+
+
 class Shelving(Act):
     """Who shelves an alarm, why, and for how long."""
 
@@ -112,6 +118,14 @@ async def shelve_alarm(request: Request, alarm_id: AlarmPath, said: Shelving) ->
 async def unshelve_alarm(request: Request, alarm_id: AlarmPath, said: Act) -> dict[str, Any]:
     """Announce again."""
     return await _act(request, alarm_id, "unshelve", said)
+
+
+@router.post("/v2/alarms/{id}/feedback")
+async def judge_alarm(request: Request, alarm_id: AlarmPath, said: Feedback) -> dict[str, Any]:
+    """Whether it was a true alarm; a false one may teach the calibration of its stream."""
+    serving: Serving = request.app.state.serving
+    asked = {"what": "feedback", "alarm": alarm_id, "caller": request.state.caller}
+    return await serving.streams.ask({**asked, **said.model_dump()})
 
 
 @router.post("/v2/alarms/{id}/reset")

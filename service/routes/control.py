@@ -21,7 +21,7 @@ from service import __version__, metrics
 from service.errors import GlasslineError, Unavailable
 from service.inference.statistics import model_statistics
 from service.protocol.metadata import model_metadata, server_metadata
-from service.routes import alarms, audit, evidence, log, model_pages, openapi, streams
+from service.routes import alarms, audit, drift, evidence, log, model_pages, openapi, streams
 from service.routes.audit import RecordPath
 from service.routes.jobs import shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred
@@ -32,7 +32,8 @@ from service.serving import Serving
 router = APIRouter()
 #: Routes of other modules.
 _OTHERS = (
-    alarms.router, audit.router, evidence.router, log.router, model_pages.router, streams.router,
+    alarms.router, audit.router, drift.router, evidence.router, log.router, model_pages.router,
+    streams.router,
 )  # fmt: skip
 ModelPath = Annotated[str, Path(alias="model", description="Model name.", max_length=63)]
 VersionPath = Annotated[str, Path(alias="version", description="Model version.", max_length=9)]

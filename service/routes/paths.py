@@ -83,6 +83,8 @@ def scope_of(path: str, method: str = "GET") -> Scope | None:
         return Scope.ADMIN
     if path.startswith("/v2/alarms") and method == "POST":
         return Scope.REVIEW
+    if "/streams/" in path and path.endswith("/drift") and method == "POST":
+        return Scope.REVIEW
     if "/streams/" in path and method in ("PUT", "DELETE"):
         return Scope.ADMIN
     if "/streams/" in path and path.endswith("/state"):

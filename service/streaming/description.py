@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from service.anomaly.drift_advice import evidence_of
 from service.anomaly.stream import Stream
 from service.anomaly.times import SECOND, rfc3339
 from service.anomaly.track import Outcome
+from service.errors import Conflict
 
 
 def described(stream: Stream) -> dict[str, Any]:
@@ -35,7 +39,47 @@ def described(stream: Stream) -> dict[str, Any]:
         "counts": counts,
         "observed_hours": hours,
         "alarm": _alarm(stream),
+        "feedback": {**stream.feedback.said, "precision": stream.feedback.precision},
+        "drift": _drift(stream),
         "last_row": last,
+    }
+
+
+def _drift(stream: Stream) -> dict[str, Any] | None:
+    """What has drifted, by how much, since when, and what to do; None where nobody looks."""
+    drift = stream.drift
+    if drift is None:
+        return None
+    return {
+        "drifting": drift.drifting,
+        "learnt": drift.learnt,
+        "reference": "the model's" if stream.subject.usual is not None else "the first rows",
+        **evidence_of(drift.signals(), len(stream.subject.sensors)),
+    }
+
+
+def drift_history(stream: Stream) -> dict[str, Any]:
+    """What a plot of the drift shows: spreads from the reference by signal, block by block.
+
+    Raises:
+        Conflict: nobody looks for drift in this stream.
+    """
+    drift = stream.drift
+    if drift is None:
+        raise Conflict(
+            f"stream '{stream.key.stream}': its setting drift_rows is 0, so that nobody looks for "
+            "drift."
+        )
+    ends, spreads = drift.history()
+    shown = [[None if np.isnan(x) else round(float(x), 4) for x in row] for row in spreads.T]
+    return {
+        "model_name": stream.key.model,
+        "model_version": stream.key.version,
+        "stream": stream.key.stream,
+        **(_drift(stream) or {}),
+        "spreads_wanted": drift.spreads,
+        "times": [rfc3339(int(end)) for end in ends],
+        "spreads": dict(zip(drift.names, shown, strict=True)),
     }
 
 

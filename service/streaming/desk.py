@@ -6,19 +6,20 @@ import base64
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from service.anomaly.alarms import ACTS
 from service.anomaly.snapshots import key_of, restore, snapshot
 from service.anomaly.stream import StreamKey
 from service.anomaly.stream_config import StreamConfig
 from service.anomaly.times import SECOND, microseconds, rfc3339
-from service.errors import Conflict, InvalidParameter, NotFound, StreamRefused, UnknownStream
+from service.errors import Conflict, InvalidParameter, StreamRefused, UnknownStream
 from service.inference.registry import LoadedModel
 from service.protocol import stream_rows
 from service.protocol.stream_rows import Body
 from service.settings import Settings
-from service.streaming.description import described
+from service.streaming.care import Care, alarm_of, person
+from service.streaming.description import described, drift_history
 from service.streaming.engine import Engine
 from service.streaming.journal import ActEntry
 from service.streaming.requests import Taken
@@ -26,8 +27,6 @@ from service.streaming.scoring import Scorer
 from service.streaming.turns import TurnWork
 
 FindModel = Callable[[str, str | None], Awaitable[LoadedModel]]
-#: Longest comment of an operator, in characters.
-COMMENT: Final = 2000
 
 
 class Desk:
@@ -44,10 +43,12 @@ class Desk:
         self._find_model = find_model
         self._settings = settings
         self._scorers: dict[LoadedModel, Scorer] = {}
+        care = self._care = Care(engine)
         self._asked = {
             "rows": self._rows, "describe": self._describe, "configure": self._configure,
             "forget": self._forget, "export": self._export, "import": self._import,
-            "act": self._act, "list": self._list,
+            "act": self._act, "list": self._list, "feedback": care.feedback,
+            "drift": self._drift, "rebase": self._rebase,
         }  # fmt: skip
 
     async def answer(self, asked: Mapping[str, Any], body: bytes) -> dict[str, Any]:
@@ -231,15 +232,15 @@ class Desk:
 
         return await self._changed(key, do)
 
+    async def _drift(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
+        return drift_history(self._engine.memory.get(self._key(asked)))
+
+    async def _rebase(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
+        return await self._care.rebase(self._key(asked), asked)
+
     async def _act(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
         key, number = alarm_of(asked["alarm"])
-        act, by, comment = asked["act"], asked.get("by"), asked.get("comment")
-        if not isinstance(by, str) or not by.strip() or len(by) > 256:
-            raise InvalidParameter(
-                f"alarm: {act}: by: wanted the name of who acts, got {by!r:.60}."
-            )
-        if comment is not None and (not isinstance(comment, str) or len(comment) > COMMENT):
-            raise InvalidParameter(f"alarm: {act}: comment: wanted at most {COMMENT} letters.")
+        act, (by, comment) = asked["act"], person(asked, asked["act"])
         now = microseconds(datetime.now(UTC))
         until = _until(asked, now) if act == "shelve" else None
 
@@ -256,19 +257,6 @@ class Desk:
             return line
 
         return await self._changed(key, do)
-
-
-def alarm_of(alarm_id: str) -> tuple[StreamKey, int]:
-    """Stream and number of an alarm's id.
-
-    Raises:
-        NotFound: it is none.
-    """
-    parts = alarm_id.split(":")
-    if len(parts) != 4 or not parts[3].isdecimal() or len(parts[3]) > 12:
-        shown = alarm_id[:80].encode("ascii", "backslashreplace").decode()
-        raise NotFound(f"no alarm has the id '{shown}': ids are stream:model:version:number.")
-    return StreamKey(parts[1], parts[2], parts[0]), int(parts[3])
 
 
 def _until(asked: Mapping[str, Any], now: int) -> int | None:
@@ -304,4 +292,4 @@ def _said_of_rows(name: str | None, sent: Body, taken: Mapping[StreamKey, Taken]
     }
 
 
-__all__ = ["ACTS", "Desk", "FindModel", "alarm_of"]
+__all__ = ["ACTS", "Desk", "FindModel"]

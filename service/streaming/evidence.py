@@ -164,9 +164,12 @@ class EvidenceDesk:
             return None, "queue full"
 
     def _act(self, kind: str, said: dict[str, Any]) -> None:
-        """Record what an operator did to an alarm, or that a stream was forgotten."""
+        """Record what an operator did to an alarm, a drift, or that a stream was forgotten."""
         if kind == "forget":
             self._alarms.stream_forgotten(said)
+            return
+        if kind == "drift":
+            self._alarms.drift(said["event"])
             return
         event = said["event"]
         # A historical alarm has no record.

@@ -62,6 +62,7 @@ class AlarmFeed:
             "active": not ended,
             "acknowledged": _last(changes, "acknowledged", "re-alarmed") == "acknowledged",
             "confirmed": "confirmed" in changes,
+            "judged": _verdict(changes),
             "shelved": _last(changes, "shelved", "unshelved") == "shelved",
             "changes": [
                 {k: one[k] for k in ("change", "time", "by", "comment", "until") if k in one}
@@ -93,6 +94,12 @@ class AlarmFeed:
             if quiet >= ALIVE_S:
                 quiet = 0.0
                 yield b": alive\n\n"
+
+
+def _verdict(changes: list[str]) -> str | None:
+    """The last word on whether it was a true alarm."""
+    said = _last(changes, "judged-true", "judged-false")
+    return said.removeprefix("judged-") if said else None
 
 
 def _last(changes: list[str], *either: str) -> str | None:

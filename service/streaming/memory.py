@@ -103,6 +103,10 @@ class Memory:
             self._put(key, entry.content)
         elif entry.what == "act":
             self.streams[key].alarm.act(**entry.said)
+        elif entry.what == "feedback":
+            self.streams[key].say(**entry.said)
+        elif entry.what == "rebase":
+            self.streams[key].rebase(**entry.said)
         elif entry.what == "forget":
             self.streams.pop(key, None)
 

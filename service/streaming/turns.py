@@ -183,6 +183,8 @@ class TurnWork:
             if flood is not None:
                 self._flood(stream.key, event, begins=flood)
             self._owe_record(stream, event, staged, said)
+        if event.evidence is not None and not event.historical:
+            self.owe("drift", {"event": said})
         return said
 
     def _owe_record(
@@ -241,6 +243,11 @@ def event_json(key: StreamKey, event: Event) -> dict[str, Any]:
             said[name] = getattr(event, name)
     if event.until is not None:
         said["until"] = rfc3339(event.until)
+    if event.change.startswith("drift"):
+        # Not an alarm of the process: it has no number, and one id a stream.
+        said["alarm"] = f"{key.stream}:{key.model}:{key.version}:drift"
+        del said["number"]
+        said |= event.evidence or {}
     return said
 
 

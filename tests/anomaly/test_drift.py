@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.anomaly.change import chance, critical, cut, distances, other
-from service.anomaly.drift import Drift, Drifted, DriftEvent, advice
+from service.anomaly.drift import Drift, DriftEvent
+from service.anomaly.drift_advice import Drifted, advice
 from service.errors import CorruptStream
 
 SECOND = 1_000_000

@@ -320,3 +320,61 @@ def _lock_holder(path: Path) -> int:
 
 def test_the_sensors_of_the_detector_are_those_that_are_sent() -> None:
     assert tuple(row(0))[1:] == SENSORS
+
+
+def test_an_alarm_is_called_false_and_true_and_both_are_recorded(http: httpx.Client) -> None:
+    path = begin(http, "L6.press")
+    send(http, path, rows(0, 60))
+    (alarm,) = send(http, path, rows(60, 10, level=9.0))["alarms"]
+    send(http, path, rows(70, 20))
+    url = f"/v2/alarms/{alarm['alarm']}/feedback"
+    said = http.post(url, json={"verdict": "false", "by": "Ada", "comment": "cleaning"})
+    assert said.status_code == 200, said.text
+    assert said.json()["change"] == "judged-false"
+    assert "enter the calibration" in said.json()["calibration"]
+    assert http.get(f"/v2/alarms/{alarm['alarm']}").json()["judged"] == "false"
+    assert http.get(path).json()["feedback"] == {"true": 0, "false": 1, "precision": 0.0}
+    assert http.post(url, json={"verdict": "true", "by": "Bob"}).json()["precision"] == 1.0
+    assert http.get(f"/v2/alarms/{alarm['alarm']}").json()["judged"] == "true"
+    found = until(
+        lambda: len(a := http.get("/audit/records?decision=judged-false").json()["records"]) and a
+    )
+    assert http.get(f"/audit/records/{found[0]['id']}").json()["record"]["event"]["by"] == "Ada"
+    for wrong in ({"verdict": "maybe", "by": "Ada"}, {"verdict": "true"}, {"by": "Ada"}):
+        assert http.post(url, json=wrong).status_code == 400
+    gone = http.post("/v2/alarms/L6.press:windows:2:77/feedback",
+                     json={"verdict": "true", "by": "Ada"})  # fmt: skip
+    assert gone.status_code == 404
+    assert "glassline_alarm_feedback_total" in http.get("/metrics").text
+
+
+def test_a_drift_is_told_apart_from_alarms_and_survives_a_move(http: httpx.Client) -> None:
+    path = begin(http, "L7.press", drift_rows=5, rate=0.001, on_delay_s=60)
+    for at in range(0, 400, 100):
+        send(http, path, rows(at, 100))
+    assert http.get(f"{path}/drift").json()["drifting"] is False
+    shifted = [{**one, "heat": one["heat"] + 5.0} for one in rows(400, 300)]
+    events = [
+        e for at in range(0, 300, 100) for e in send(http, path, shifted[at : at + 100])["alarms"]
+    ]
+    drifts = [one for one in events if one["change"] == "drift-begun"]
+    assert [one["alarm"] for one in drifts] == ["L7.press:windows:2:drift"]
+    assert drifts[0]["signals"][0]["signal"] == "heat"
+    told = http.get(f"{path}/drift").json()
+    assert told["drifting"] is True
+    assert abs(told["signals"][0]["spreads"] - 10) < 2
+    picture = http.get(f"{path}/drift", headers={"accept": "image/png"})
+    assert picture.content.startswith(b"\x89PNG")
+    found = until(lambda: http.get("/audit/records?kind=drift").json()["records"])
+    assert found[0]["decision"] == "drift-begun"
+    state_url = "/v2/models/windows/versions/2/streams/L7.press/state"
+    state = http.get(state_url).content
+    assert http.delete(path).status_code == 200
+    assert http.put(state_url, content=state).status_code == 200
+    assert http.get(f"{path}/drift").json() == told
+    said = http.post(f"{path}/drift", json={"by": "Ada", "comment": "new tool"})
+    assert said.json()["change"] == "drift-rebased"
+    assert http.get(f"{path}/drift").json()["drifting"] is False
+    off = begin(http, "L8.press", drift_rows=0)
+    send(http, off, rows(0, 5))
+    assert http.get(f"{off}/drift").status_code == 409
