@@ -15,7 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service import __version__, audit_commands, evidence_commands, log_commands, model_commands
+from service import (
+    __version__,
+    alarm_commands,
+    audit_commands,
+    evidence_commands,
+    log_commands,
+    model_commands,
+)
 from service import settings as configuration
 from service.access import Keyring, Scope
 from service.backfill.command import replay
@@ -42,6 +49,7 @@ keys_app = typer.Typer(help="API keys and what each may do.", no_args_is_help=Tr
 app.add_typer(model_commands.app, name="models")
 app.add_typer(keys_app, name="keys")
 app.add_typer(bridge.app, name="bridge")
+app.add_typer(alarm_commands.app, name="alarms")
 audit_commands.app.add_typer(evidence_commands.app)
 app.add_typer(audit_commands.app, name="audit")
 log_commands.add_to(audit_commands.app)

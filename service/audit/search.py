@@ -34,7 +34,7 @@ COLUMNS: Final = (
     "request_id", "parent_id", "review", "sha256",
 )  # fmt: skip
 KINDS: Final = (
-    "prediction", "explanation", "shared-explanation", "alarm", "alarm-act", "stream",
+    "prediction", "explanation", "shared-explanation", "alarm", "alarm-act", "drift", "stream",
     "model-load", "failure", *REVIEWS,
     "replay", "erasure", "read", "key", "calibration", "gallery",
 )  # fmt: skip

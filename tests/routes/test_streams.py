@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.running_server import Server, start_server
+from tests.running_server import Server, glassline, start_server
 from tests.small_detector import SENSORS, STEPS, release_detector
 
 BASE = "/v2/models/windows/streams"
@@ -322,7 +322,9 @@ def test_the_sensors_of_the_detector_are_those_that_are_sent() -> None:
     assert tuple(row(0))[1:] == SENSORS
 
 
-def test_an_alarm_is_called_false_and_true_and_both_are_recorded(http: httpx.Client) -> None:
+def test_an_alarm_is_called_false_and_true_and_both_are_recorded(
+    http: httpx.Client, lines: Server, tmp_path: Path
+) -> None:
     path = begin(http, "L6.press")
     send(http, path, rows(0, 60))
     (alarm,) = send(http, path, rows(60, 10, level=9.0))["alarms"]
@@ -340,6 +342,19 @@ def test_an_alarm_is_called_false_and_true_and_both_are_recorded(http: httpx.Cli
         lambda: len(a := http.get("/audit/records?decision=judged-false").json()["records"]) and a
     )
     assert http.get(f"/audit/records/{found[0]['id']}").json()["record"]["event"]["by"] == "Ada"
+    for ending in ("csv", "parquet"):
+        target = tmp_path / f"windows.{ending}"
+        done = glassline(
+            "alarms", "export", "--labelled", str(target), "--url", lines.url, home=lines.home
+        )
+        assert done.returncode == 0, done.stderr
+        assert "1 windows" in done.stdout
+    header, first, *more = (tmp_path / "windows.csv").read_text().splitlines()
+    assert header == "alarm,stream,model,version,raised,label,step,pressure,heat"
+    assert first.startswith(f"{alarm['alarm']},L6.press,windows,2,")
+    assert [line.split(",")[5:7] for line in (first, *more)] == [
+        ["1", str(n)] for n in range(STEPS)
+    ]
     for wrong in ({"verdict": "maybe", "by": "Ada"}, {"verdict": "true"}, {"by": "Ada"}):
         assert http.post(url, json=wrong).status_code == 400
     gone = http.post("/v2/alarms/L6.press:windows:2:77/feedback",
