@@ -8,7 +8,7 @@ from service.metrics_setup import MODEL, PREDICT_BUCKETS
 
 ROWS = Counter(
     "glassline_stream_rows",
-    "Rows of streams by what became of them: accepted, duplicate, late, refused.",
+    "Rows of streams by what became of them: accepted, duplicate, late.",
     (*MODEL, "outcome"),
 )
 STREAMS = Gauge(

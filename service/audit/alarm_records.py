@@ -24,13 +24,13 @@ class AlarmRecorder:
     def __init__(self, writer: RecordChannel | RecordWriter) -> None:
         self._writer = writer
 
-    def alarm(self, event: Mapping[str, Any], record_id: str, prediction_id: str) -> None:
+    def alarm(self, event: Mapping[str, Any], record_id: str, prediction_id: str | None) -> None:
         """Record that an alarm was raised.
 
         Args:
             event: as it stands in the alarm log.
             record_id: of this record; given, so that one that was written is not written again.
-            prediction_id: of the record of the window that raised it.
+            prediction_id: of the record of the window that raised it; None where the model is gone.
 
         Raises:
             Unavailable: it could not be made durable.

@@ -194,6 +194,7 @@ class Desk:
                 memory.get(key)
             gone = memory.streams.pop(key, None)
             memory.broken.pop(key, None)
+            memory.tell_metrics()
             work.write(ActEntry(key, "forget", {}))
             said = {
                 "model": key.model, "version": key.version, "stream": key.stream,
@@ -227,6 +228,7 @@ class Desk:
             if work.memory.find(key) is not None:
                 raise Conflict(f"stream '{key.stream}' is here already. DELETE it first.")
             work.memory.streams[key] = stream
+            work.memory.tell_metrics()
             work.write(ActEntry(key, "put", {}, body))
             return described(stream)
 

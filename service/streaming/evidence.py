@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from service import stream_metrics
 from service.audit.alarm_records import AlarmRecorder
 from service.audit.recorder import Recorder, RequestContext
 from service.audit.store import RecordStore
-from service.errors import GlasslineError, Overloaded, UnknownRecord
+from service.errors import GlasslineError, NotFound, Overloaded, UnknownRecord
 from service.explain.parameters import ExplainParameters
 from service.explain_jobs import JobStore
 from service.inference.registry import LoadedModel
@@ -86,16 +86,16 @@ class EvidenceDesk:
                 pass
             self._wake.clear()
             try:
-                while await self._some():
-                    pass
+                last = 0
+                while owed := self._owed.owed(AT_ONCE, last):
+                    last = owed[-1][0]  # what cannot be paid now keeps nobody behind it waiting
+                    await self._pay(owed)
             except GlasslineError as error:
                 _log.error("alarm records: %s", error)
             except Exception:
                 _log.exception("alarm records: not written; tried again")
 
-    async def _some(self) -> bool:
-        """Pay some; whether there may be more that can be paid."""
-        owed = self._owed.owed(AT_ONCE)
+    async def _pay(self, owed: Sequence[tuple[int, str, str, bytes | None]]) -> None:
         paid: list[tuple[int, dict[str, Any] | None]] = []
         for number, kind, text, window in owed:
             said = orjson.loads(text)
@@ -109,12 +109,15 @@ class EvidenceDesk:
                 _log.error("record of %s: %s", said.get("event", said), error)
         if paid:
             await self._engine.on_writer(lambda: self._engine.store.paid(paid))
-        return bool(owed) and len(paid) == len(owed)
 
     async def _alarm(self, said: dict[str, Any], window: bytes) -> dict[str, Any]:
         """Record the prediction that raised an alarm, and the alarm; ask for an explanation."""
         event = said["event"]
-        model = await self._find_model(event["model"], event["version"])
+        try:
+            model = await self._find_model(event["model"], event["version"])
+        except NotFound:  # it was deleted since: the alarm is recorded without its prediction
+            await asyncio.to_thread(self._alarms.alarm, event, said["record_id"], None)
+            return {"alarm": event["alarm"], "record": said["record_id"], "unexplained": "no model"}
         await self._recorded(model, said, window)
         job, reason = None, "flood or shelved"
         if said["explain"]:

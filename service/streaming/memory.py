@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
+from service import stream_metrics
 from service.anomaly.alarms import Event
 from service.anomaly.floods import WINDOW, FloodWatch
 from service.anomaly.snapshots import restore, snapshot
@@ -76,6 +77,19 @@ class Memory:
             line: FloodWatch(tuple(raised), flooded)
             for line, (raised, flooded) in self._store.recent_alarms(WINDOW).items()
         }
+
+        self.tell_metrics()
+
+    def tell_metrics(self) -> None:
+        """Count streams in alarm and lines with a flood anew; turns only add and take away."""
+        active = Counter(
+            key[:2]
+            for key, stream in self.streams.items()
+            if stream.alarm.active and not stream.alarm.standings[stream.alarm.number].historical
+        )
+        for model in {key[:2] for key in self.streams} | set(active):
+            stream_metrics.ACTIVE.labels(*model).set(active[model])
+        stream_metrics.FLOODS.set(sum(watch.flooded for watch in self.floods.values()))
 
     def _guarded(self, key: StreamKey, do: Callable[[], None]) -> None:
         """One stream that cannot be brought back does not keep the others down."""

@@ -213,10 +213,11 @@ class StreamStore:
         """Sequence of the newest alarm event; 0 = there is none."""
         return int(self._db.execute("SELECT max(sequence) FROM alarms").fetchone()[0] or 0)
 
-    def owed(self, limit: int) -> Sequence[tuple[int, str, str, bytes | None]]:
-        """Number, kind, what is said and window of what is owed, the oldest first."""
+    def owed(self, limit: int, after: int = 0) -> Sequence[tuple[int, str, str, bytes | None]]:
+        """Number, kind, what is said and window of what is owed, the oldest after one first."""
         return self._db.execute(
-            "SELECT number, kind, said, window FROM owed ORDER BY number LIMIT ?", (limit,)
+            "SELECT number, kind, said, window FROM owed WHERE number > ? ORDER BY number LIMIT ?",
+            (after, limit),
         ).fetchall()
 
     def paid(self, paid: Sequence[tuple[int, dict[str, Any] | None]]) -> None:

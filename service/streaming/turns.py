@@ -116,6 +116,11 @@ class TurnWork:
             scores, shares = scored[id(staged)]
             answers, events = stream.conclude(staged, scores, shares)
             lines = [self.announce(stream, event, staged) for event in events]
+            watch = self.memory.floods.get(stream.key.line)
+            if watch is not None and watch.flooded and not staged.historical:
+                newest = max(staged.times)
+                if watch.look(newest) is False:
+                    self._flood(stream.key, newest, begins=False)
             repeated = staged.duplicates + staged.late
             fresh = len(staged.times) - repeated
             taken[stream.key] = Taken(answers, lines, fresh, staged.duplicates, staged.late)
@@ -181,7 +186,7 @@ class TurnWork:
             line = stream.key.line
             flood = None if event.shelved else self.memory.flood(line, event)
             if flood is not None:
-                self._flood(stream.key, event, begins=flood)
+                self._flood(stream.key, event.time, begins=flood)
             self._owe_record(stream, event, staged, said)
         if event.evidence is not None and not event.historical:
             self.owe("drift", {"event": said})
@@ -201,14 +206,14 @@ class TurnWork:
         }
         self.owe("alarm", owed, staged.windows[at].tobytes())
 
-    def _flood(self, key: StreamKey, event: Event, *, begins: bool) -> None:
+    def _flood(self, key: StreamKey, time_: int, *, begins: bool) -> None:
         change = "flood-begun" if begins else "flood-ended"
         said = {
             "alarm": f"{key.line}:flood", "line": key.line, "change": change,
-            "time": rfc3339(event.time),
+            "time": rfc3339(time_),
             "alarms_in_10_minutes": self.memory.floods[key.line].recent,
         }  # fmt: skip
-        self._log(key, said, event.time, live=True)
+        self._log(key, said, time_, live=True)
 
     def _log(self, key: StreamKey, said: dict[str, Any], time: int, *, live: bool) -> None:
         body = orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
