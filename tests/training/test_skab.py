@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.store import ModelStore
 from training.data import skab
 from training.data.digits import DataMismatch
 from training.data.sequences import BadSequences
@@ -56,3 +57,21 @@ def test_what_is_no_number_is_named(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("Pressure", "pressure"))
     with pytest.raises(BadSequences, match="no column 'Pressure'"):
         skab._run("valve1/0.csv", read_table(file))
+
+
+@pytest.mark.slow
+@on_real_data
+def test_a_detector_of_a_run_is_released_within_a_minute_and_knows_its_fault(
+    tmp_path: Path,
+) -> None:
+    from tests.bench.skab_model import released
+
+    stored = released("valve1/9", ModelStore(tmp_path))
+    manifest = stored.manifest
+    assert manifest.reference == "skab-valve1-9@1"
+    assert manifest.calibration is not None
+    assert (manifest.calibration.n, manifest.calibration.budget.rate) == (101, 0.01)
+    assert manifest.inputs[0].features is not None
+    assert "Temperature" not in manifest.inputs[0].features
+    assert manifest.metrics["auroc"] > 0.85
+    assert stored.asset("usual") is not None

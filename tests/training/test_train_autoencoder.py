@@ -14,6 +14,8 @@ from sklearn.metrics import roc_auc_score
 from models.anomaly import Detector
 from models.autoencoder import Autoencoder
 from models.autoencoder_boards import BoardAutoencoder
+from service.anomaly import conformal
+from service.anomaly.reference import reference
 from service.errors import CalibrationError
 from service.store import ModelStore
 from training import autoencoder_losses, damage, train_autoencoder
@@ -169,3 +171,20 @@ def test_scores_are_those_that_were_asked_for() -> None:
     assert detector.names == ("level", "window")
     with pytest.raises(WrongOption, match=r"'ssim', wanted some of window, last, level, mahalano"):
         learn(replace(config, scores=("ssim",)), data.train, data.held)
+
+
+def test_p_values_of_fresh_normal_windows_are_even() -> None:
+    random = np.random.default_rng(0)
+    mixing = random.normal(size=(4, 4))
+    swinging = np.cumsum(random.normal(size=(4300, 12, 4)), axis=1) @ mixing
+    windows = (swinging + random.normal(size=swinging.shape)).astype(np.float32)
+    config = Config(kind="dense", latent=3, units=4, scores=("window", "level"),
+                    options=replace(TINY, epochs=2))  # fmt: skip
+    detector, _ = learn(config, windows[:200], windows[200:300])
+    with torch.inference_mode():
+        scores = detector(torch.from_numpy(windows[300:]))[0].numpy()
+    known, fresh = reference(scores[:2000]), scores[2000:, 0]
+    found = conformal.p_values(known, fresh)
+    # Both samples waver: two standard errors of a share among 2,000, of both.
+    for rate in (0.01, 0.05, 0.25, 0.5, 0.9):
+        assert abs(np.mean(found <= rate) - rate) < 2 * np.sqrt(2 * rate * (1 - rate) / 2000)
