@@ -1,9 +1,9 @@
 """VUS-PR as the TSB-AD package computes it: the volume under precision over recall.
 
 Like the area under that curve, but labels are widened by every length up to a window, so that an
-alarm a little before or after is not wrong altogether. The package says that it needs an old torch
-and a dozen models; its evaluation needs NumPy and scikit-learn, so it has an environment of its
-own, where it is installed without the rest.
+alarm a little before or after is not wrong altogether. The package says that it needs NumPy below 2
+and a dozen others; its evaluation loads NumPy and scikit-learn alone and runs with NumPy 2, so it
+has an environment of its own, where it is installed without the rest.
 Source: Paparrizos et al. 2022, "Volume under the surface", VLDB 15(11); Liu and Paparrizos 2024,
 "The elephant in the room: towards a reliable time-series anomaly detection benchmark".
 """
