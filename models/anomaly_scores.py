@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 #: Constants of SSIM for values in [0, 1], and the side of its windows in pixels.
 _C1, _C2, _SSIM = 0.01**2, 0.03**2, 7
-#: Counts only where it is asked for: where a process may drift it would always be high.
-ASKED_FOR = "level"
+#: Count only where they are asked for: where a process may drift the one would always be high; the
+#: other hangs on a single place of a large picture.
+ASKED_FOR = frozenset({"level", "peak"})
 
 
 class Seen(NamedTuple):
@@ -54,7 +55,7 @@ class Worst(nn.Module):
     Several small defects add up in it, of which the peak shows the worst alone.
     """
 
-    def __init__(self, share: float = 1 / 64, every: int = 4) -> None:
+    def __init__(self, share: float = 1 / 16, every: int = 4) -> None:
         super().__init__()
         self.share, self.every = share, every
 
@@ -213,11 +214,11 @@ def scores_of(
         large: whether a defect is a small part of the picture.
     """
     if large:
-        return {"peak": Peak(), "worst": Worst()}
+        return {"worst": Worst(), "peak": Peak()}
     scores: dict[str, nn.Module] = {"pixel": Mean()}
     if len(shape) == 3:
         scores |= {"ssim": Dissimilarity(), "multiscale": MultiScale()}
     else:
-        scores = {"window": Mean(), "last": Last(), ASKED_FOR: Level(shape[1])}
+        scores = {"window": Mean(), "last": Last(), "level": Level(shape[1])}
     scores["mahalanobis"] = Mahalanobis(latent)
     return scores | ({"elbo": NegativeElbo()} if variational else {})

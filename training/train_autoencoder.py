@@ -247,7 +247,7 @@ def _chosen(config: Config, scores: dict[str, nn.Module]) -> dict[str, nn.Module
             f"--scores: got {unknown[0]!r}, wanted some of {', '.join(scores)}, the scores that "
             "suit these data."
         )
-    usual = tuple(name for name in scores if name != ASKED_FOR)
+    usual = tuple(name for name in scores if name not in ASKED_FOR)
     return {name: scores[name] for name in config.scores or usual}
 
 
