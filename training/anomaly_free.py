@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from service.anomaly import usual
 from service.anomaly.reference import reference, to_npy
 from service.anomaly.verdict import calibrated
 from service.errors import CalibrationError, ReleaseRefused
@@ -47,8 +48,21 @@ def calibrate(candidate: Candidate, graph: Path) -> tuple[Candidate, Calibration
         found = calibrated(scores, asked.budget, asked.method, asked.adaptive)
     except CalibrationError as error:
         raise ReleaseRefused(f"{candidate.name}: {error} Nothing was stored.") from None
-    assets = {**candidate.assets, found.scores: (FILE, to_npy(scores))}
+    assets = {
+        **candidate.assets, found.scores: (FILE, to_npy(scores)), **_usual(candidate, scores)
+    }  # fmt: skip
     return replace(candidate, assets=assets), found
+
+
+def _usual(candidate: Candidate, scores: np.ndarray) -> dict[str, tuple[str, bytes]]:
+    """Means and spreads of a window's sensors on these rows, which drift is measured against."""
+    asked, window = candidate.anomaly_free, candidate.inputs[0]
+    if asked is None or len(window.shape) != 3 or not window.features:
+        return {}
+    rows = [np.asarray(block[window.name]) for block in asked.blocks]
+    values = np.concatenate([one.reshape(-1, 1, one.shape[-1]) for one in rows])
+    found = usual.measured(values, scores)
+    return {usual.ROLE: (usual.FILE, usual.to_json(window.features, found))}
 
 
 def _scores(asked: AnomalyFree, graph: Path) -> np.ndarray:

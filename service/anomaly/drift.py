@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from service.anomaly.change import FEWEST, cut, other
 from service.anomaly.drift_advice import FAR, SCORE, Drifted
+from service.anomaly.usual import sound
 from service.errors import CorruptStream
 
 #: Blocks that are remembered; what the tests and the plot look at.
@@ -157,7 +158,7 @@ class Drift:
         if self.blocks >= LEARNT:
             mean = self.sums[0] / self.blocks
             spread = np.sqrt(np.maximum(self.sums[1] / self.blocks - mean**2, 0.0))
-            self.reference = np.stack([mean, _sound(spread, mean)])
+            self.reference = np.stack([mean, sound(spread, mean)])
         return None
 
     def _look(self, time: int) -> DriftEvent | None:
@@ -277,9 +278,3 @@ def _parts(state: bytes) -> list[bytes]:
 def _now(values: NDArray[np.float64], blocks: int) -> NDArray[np.float64]:
     middle: NDArray[np.float64] = np.median(values[-blocks:], axis=0)
     return middle
-
-
-def _sound(spread: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A sensor that never moved has no spread: any step of it would be infinitely far."""
-    least = np.maximum(np.abs(mean) * 1e-3, 1e-9)
-    return np.maximum(spread, least)

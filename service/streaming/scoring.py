@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from service.anomaly import usual
 from service.anomaly.reference import from_npy
 from service.anomaly.stream import Subject
 from service.calibration import Adaptive, EventBudget
@@ -47,8 +48,10 @@ def subject_of(model: StoredModel) -> Subject:
         adaptive = calibration.adaptive or adaptive
         if isinstance(calibration.budget, EventBudget):
             period = 3600 / calibration.budget.rows_per_hour
+    path = model.asset(usual.ROLE)
+    normal = None if path is None else usual.from_json(path.read_bytes(), names)
     fills = sequences is not None and sequences.gaps == "interpolate"
-    return Subject(names, steps, fills, reference, adaptive, period)
+    return Subject(names, steps, fills, reference, adaptive, period, normal)
 
 
 def _refuse(manifest: Manifest, got: str) -> None:

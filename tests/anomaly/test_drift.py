@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from service.anomaly import usual
 from service.anomaly.change import chance, critical, cut, distances, other
 from service.anomaly.drift import Drift, DriftEvent
 from service.anomaly.drift_advice import Drifted, advice
-from service.errors import CorruptStream
+from service.errors import CalibrationError, CorruptStream
 
 SECOND = 1_000_000
 SENSORS = ("flow", "heat", "noise")
@@ -186,3 +187,14 @@ def test_changes_are_found_where_river_finds_them() -> None:
     for delays in late.values():
         assert sum(delay > 0 for delay in delays) >= 45
     assert abs(np.median(late["ours"]) - np.median(late["theirs"])) <= 4
+
+
+def test_what_is_usual_is_written_and_read_and_nothing_else_is_taken_for_it() -> None:
+    windows = np.float32([[[1, 10], [3, np.nan]], [[1, 10], [3, 10]]])
+    found = usual.measured(windows, np.array([1.0, 3.0]))
+    assert found.tolist() == [[2.0, 10.0, 2.0], [1.0, 0.01, 1.0]]  # the second never moves
+    content = usual.to_json(("flow", "heat"), found)
+    assert (usual.from_json(content, ("flow", "heat")) == found).all()
+    for broken, sensors in ((b"{", ("flow", "heat")), (b"{}", ()), (content, ("heat", "flow"))):
+        with pytest.raises(CalibrationError, match="usual values of sensors"):
+            usual.from_json(broken, sensors)

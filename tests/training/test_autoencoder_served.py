@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from service.store import ModelStore
+from service.streaming.scoring import subject_of
 from tests.running_server import Server, start_server
 from training import train_autoencoder
 from training.autoencoder_config import KINDS, Config
@@ -59,6 +60,18 @@ def test_it_passed_the_gate(kind: str, home_of_all: Path) -> None:
     assert manifest.metrics["auroc"] > 0.6
     names = [output.name for output in manifest.outputs]
     assert names == ["score", "error", "reconstruction", "latent", "parts"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind, said in SMALL.items() if said is DAYS])
+def test_a_release_of_windows_says_what_is_usual_of_its_sensors(
+    kind: str, home_of_all: Path
+) -> None:
+    """Drift is measured against it; these data come with mean 0 and spread 1."""
+    found = subject_of(ModelStore(home_of_all).get(kind)).usual
+    assert found is not None
+    assert found.shape == (2, 2)  # of one sensor and of the score
+    assert abs(found[0, 0]) < 0.2
+    assert 0.8 < found[1, 0] < 1.2
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
