@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 #: Constants of SSIM for values in [0, 1], and the side of its windows in pixels.
 _C1, _C2, _SSIM = 0.01**2, 0.03**2, 7
-#: Count only where they are asked for: where a process may drift the one would always be high; the
-#: other hangs on a single place of a large picture.
-ASKED_FOR = frozenset({"level", "peak"})
+#: Count only where they are asked for: where a process may drift they would always be high.
+ASKED_FOR = frozenset({"level"})
 
 
 class Seen(NamedTuple):
@@ -55,7 +54,7 @@ class Worst(nn.Module):
     Several small defects add up in it, of which the peak shows the worst alone.
     """
 
-    def __init__(self, share: float = 1 / 16, every: int = 4) -> None:
+    def __init__(self, share: float = 1 / 64, every: int = 4) -> None:
         super().__init__()
         self.share, self.every = share, every
 

@@ -124,7 +124,7 @@ Scores = Annotated[
     _flag(
         "Scores that make the one that is answered, by commas: pixel, ssim, multiscale of "
         "pictures; worst, peak of large ones; window, last, level of windows; mahalanobis; elbo of "
-        "a vae. None = all that suit but level and peak.", "Network", show_default=False,
+        "a vae. None = all that suit but level.", "Network", show_default=False,
     ),
 ]  # fmt: skip
 Size = Annotated[
