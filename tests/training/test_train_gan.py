@@ -22,7 +22,7 @@ from tests.training.pictures_on_disk import bars
 from training import train_gan
 from training.again import train_again
 from training.commands import app
-from training.decoder_release import release_decoder
+from training.decoder_release import codes_of, release_decoder
 from training.feature_space import MeanSpace, found_in, space_of
 from training.options import GAN, WrongOption
 from training.train_gan import Config
@@ -225,3 +225,19 @@ def test_where_there_is_no_classifier_places_are_compared() -> None:
     assert points[0].tolist() == [0] * 64
     assert np.flatnonzero(points[1]).tolist() == [1]
     assert points[1, 1] == 1
+
+
+def test_noise_is_brought_to_where_the_codes_are() -> None:
+    shape = AutoencoderConfig((1, 16, 16), coding="variational", latent=3, units=4)
+    torch.manual_seed(1)
+    network = of_pictures(shape).eval()
+    pictures = np.random.default_rng(0).integers(0, 256, (400, 1, 16, 16), dtype=np.uint8)
+    mean, root = codes_of(network, pictures)
+    with torch.inference_mode():
+        means, logs = network.encode(torch.from_numpy(pictures))
+        drawn = means + torch.exp(logs / 2) * torch.randn(400, 3)
+    assert mean.numpy() == pytest.approx(means.mean(dim=0).numpy(), abs=1e-5)
+    covariance = (root @ root.T).numpy()
+    assert covariance == pytest.approx(np.cov(drawn.numpy().T), abs=0.25)
+    wanted = np.cov(means.numpy().T) + np.diag(np.exp(logs.numpy()).mean(axis=0))
+    assert covariance == pytest.approx(wanted, abs=1e-4)
