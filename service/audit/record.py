@@ -21,6 +21,9 @@ SCHEMA = "glassline.record/1"
 COMPRESSION = 1
 #: Smaller ones fit into a database page as they are; zlib then only frames and checks them.
 SMALLEST_COMPRESSED = 2048
+#: Larger ones are compressed if a sample of so many bytes from their middle comes out smaller by
+#: a tenth: measured values are often noise to zlib, which then takes as long as the model.
+SAMPLE, LARGE, WORTH = 16 * 1024, 128 * 1024, 0.9
 #: 128 bits: nobody finds an input by trying salts.
 SALT_BYTES = 16
 
@@ -126,7 +129,14 @@ class Record:
 
 
 def _level(content: bytes) -> int:
-    return COMPRESSION if len(content) >= SMALLEST_COMPRESSED else 0
+    if len(content) < SMALLEST_COMPRESSED:
+        return 0
+    if len(content) >= LARGE:
+        middle = (len(content) - SAMPLE) // 2
+        sample = zlib.compress(content[middle : middle + SAMPLE], COMPRESSION)
+        if len(sample) > WORTH * SAMPLE:
+            return 0
+    return COMPRESSION
 
 
 def build(

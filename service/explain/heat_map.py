@@ -80,7 +80,7 @@ def draw_heat_map(
     grey = np.asarray(resize(to_pil(image).convert("L"), size), np.float32)
     grey = _DARKEST + (_LIGHTEST - _DARKEST) / 255 * grey
     heat = _heat(error) * (judged.strength * _STRONGEST)
-    cover = np.asarray(resize(Image.fromarray(heat), size))
+    cover = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
     painted = np.empty((size[1], size[0], 3), np.uint8)
     for channel, colour in enumerate(AGAINST):
         painted[..., channel] = grey + (colour - grey) * cover

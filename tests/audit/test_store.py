@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rfc8785
 from sqlalchemy import create_engine, text
@@ -188,3 +190,22 @@ def test_a_commitment_is_the_digest_of_salt_and_content() -> None:
 def test_a_record_with_nan_is_refused_before_it_is_queued() -> None:
     with pytest.raises(ValueError, match="nan"):
         build("prediction", new_id(), datetime.now(UTC), {"x": float("nan")}, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "smaller"),
+    [
+        (np.random.default_rng(0).normal(size=60_000).astype("<f4").tobytes(), False),
+        (np.arange(60_000, dtype="<i4").tobytes(), True),
+        (bytes(4096), True),
+    ],
+)
+def test_payloads_are_compressed_where_it_is_worth_it_and_are_the_same_either_way(
+    content: bytes, smaller: bool
+) -> None:
+    payload = Payload("window", "application/x-npy", content)
+    moment = datetime.now(UTC)
+    record = build("prediction", new_id(), moment, {}, {}, (payload,))
+    (row,) = record.payload_rows()
+    assert zlib.decompress(row["content"]) == content
+    assert (len(row["content"]) < 0.9 * len(content)) is smaller

@@ -21,6 +21,7 @@ import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +57,19 @@ def released(home: Path, kinds: list[str]) -> None:
     if "pictures" in kinds:
         folder = home / "good"
         folder.mkdir()
-        for at in range(60):
+        for at in range(120):
             Image.fromarray(picture(random)).save(folder / f"{at:02d}.png")
-        train(home, "--data", str(folder), "--size", str(SIDE), "--name", "bench-pictures")
+        train(
+            home,
+            "--data",
+            str(folder),
+            "--size",
+            str(SIDE),
+            "--scores",
+            "peak",
+            "--name",
+            "bench-pictures",
+        )
 
 
 def train(home: Path, *arguments: str) -> None:
@@ -93,8 +104,8 @@ class Caller:
         return answer, content
 
 
-def windows(server: Server, batch: int, seconds: float) -> float:
-    """Windows a second, one connection, batches of binary tensors."""
+def windows(server: Server, batch: int, seconds: float, connections: int) -> float:
+    """Windows a second over some connections, batches of binary tensors."""
     values = np.random.default_rng(1).normal(size=(batch, STEPS, SENSORS)).astype(np.float32)
     asked = {
         "inputs": [
@@ -113,13 +124,20 @@ def windows(server: Server, batch: int, seconds: float) -> float:
     header = json.dumps(asked).encode()
     body = header + values.tobytes()
     headers = {"inference-header-content-length": str(len(header))}
-    caller, path = Caller(server), "/v2/models/bench-windows/infer"
-    for _ in range(3):
-        check(*caller.post(path, body, headers), batch)
-    start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        caller.post(path, body, headers)
-        done += batch
+    path = "/v2/models/bench-windows/infer"
+    check(*Caller(server).post(path, body, headers), batch)
+    until = time.perf_counter() + seconds
+
+    def ask(_: int) -> int:
+        caller, done = Caller(server), 0
+        while time.perf_counter() < until:
+            caller.post(path, body, headers)
+            done += batch
+        return done
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(connections) as pool:
+        done = sum(pool.map(ask, range(connections)))
     return done / (time.perf_counter() - start)
 
 
@@ -162,6 +180,7 @@ def main() -> None:
     parser.add_argument("--recording", choices=("all", "none", "both"), default="both")
     parser.add_argument("--cores", default="0", help="of the server, by number; default 0")
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--connections", type=int, default=2, help="that send windows; default 2")
     parser.add_argument("--pictures", type=int, default=300)
     options = parser.parse_args()
     kinds = [options.only] if options.only else ["windows", "pictures"]
@@ -183,7 +202,7 @@ def main() -> None:
 def report(server: Server, kinds: list[str], recording: str, options: argparse.Namespace) -> None:
     if "windows" in kinds:
         for batch in (64, 256, 1024):
-            rate = windows(server, batch, options.seconds)
+            rate = windows(server, batch, options.seconds, options.connections)
             print(
                 f"windows {STEPS} x {SENSORS}, batches of {batch}, recorded: {recording}: "
                 f"{rate:,.0f}/s",
