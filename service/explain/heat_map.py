@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from service.explain.fast_png import fast_png
 from service.explain.legend import AGAINST, INK, PAPER, QUIET, number, writable
-from service.explain.render import display_size, resize, to_pil
+from service.explain.render import PIXEL_ART, display_size, resize, to_pil
 
 #: Opacity of the largest error.
 _STRONGEST = 0.78
@@ -80,7 +80,9 @@ def draw_heat_map(
     grey = np.asarray(resize(to_pil(image).convert("L"), size), np.float32)
     grey = _DARKEST + (_LIGHTEST - _DARKEST) / 255 * grey
     heat = _heat(error) * (judged.strength * _STRONGEST)
-    cover = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
+    # Nothing sharper: its ringing would go below 0.
+    way = Image.Resampling.NEAREST if min(error.shape) < PIXEL_ART else Image.Resampling.BILINEAR
+    cover = np.asarray(Image.fromarray(heat).resize(size, way))
     painted = np.empty((size[1], size[0], 3), np.uint8)
     for channel, colour in enumerate(AGAINST):
         painted[..., channel] = grey + (colour - grey) * cover
