@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import ExplanationError
-from service.explain.counterfactual import Counterfactuals
+from service.explain.counterfactual import Counterfactuals, plain
 from service.explain.drawing import described
 from service.explain.feature_explanation import FeatureExplanation
 from service.explain.figure import AGAINST_CSS, FOR_CSS
@@ -145,7 +145,7 @@ def _step(
         "safe": bool(answers[SAFE][at]),
         "outside": float(answers[OUTSIDE][at]),
         "state": [
-            (one.name, f"{number(float(value))}{f' {one.unit}' if one.unit else ''}")
+            (one.name, f"{plain(float(value))}{f' {one.unit}' if one.unit else ''}")
             for one, value in zip(policy.features, state, strict=True)
         ],
         "preferences": [

@@ -24,6 +24,8 @@ Decide = Callable[[NDArray[np.float32]], NDArray[np.int64]]
 #: States tried of each feature, and how often what lies between two is looked at more closely.
 TRIED, ROUNDS, CLOSER = 129, 2, 33
 NAME: Final = "counterfactual"
+#: Whole numbers from here on are written with an exponent.
+_WHOLE = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,14 @@ class Change:
     def __str__(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
         return (
-            f"{self.feature} {number(self.after)}{unit} instead of {number(self.before)}{unit}: "
+            f"{self.feature} {plain(self.after)}{unit} instead of {plain(self.before)}{unit}: "
             f"{self.action}"
         )
+
+
+def plain(value: float) -> str:
+    """A value of a feature: whole numbers are levels and counts, and are written as such."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < _WHOLE else number(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +175,7 @@ def told(changes: Sequence[Change]) -> Markup:
                       "have changed the action.</p>")  # fmt: skip
     rows = Markup("").join(
         Markup("<tr><th>{}</th><td>{} → {}{}</td></tr>").format(
-            one.feature, number(one.before), number(one.after),
+            one.feature, plain(one.before), plain(one.after),
             f" {one.unit}: {one.action}" if one.unit else f": {one.action}",
         )
         for one in changes

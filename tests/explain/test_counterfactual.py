@@ -32,7 +32,7 @@ def test_the_nearest_other_action_is_told_of_each_feature_nearest_first() -> Non
     assert (heat.before, heat.after) == (50, pytest.approx(60, abs=0.001))
     assert heat.distance == pytest.approx(10 / 60, abs=1e-4)
     assert (wear.after, wear.distance) == (pytest.approx(7, abs=1e-3), pytest.approx(0.4, abs=1e-4))
-    assert str(heat) == "heat 60.0 °C instead of 50.0 °C: wait"
+    assert str(heat) == "heat 60.0 °C instead of 50 °C: wait"
 
 
 def test_the_change_does_what_it_says_and_a_hair_less_does_not() -> None:
@@ -72,7 +72,7 @@ def test_it_is_written_read_and_drawn() -> None:
     assert (said["kind"], said["shape"]) == ("counterfactual", [2, 4])
     assert [Change.from_json(one) for one in said["changes"]] == list(evidence.changes)
     np.testing.assert_array_equal(evidence.values[:, [0, 3]], [[1, WAIT], [0, STOP]])
-    assert "50.0 → 60.0 °C: wait" in told(evidence.changes)
+    assert "50 → 60.0 °C: wait" in told(evidence.changes)
 
 
 @settings(max_examples=40, deadline=None)

@@ -115,7 +115,7 @@ class ToolWear(gymnasium.Env[NDArray[np.float32], np.int64]):
         "render_modes": ["rgb_array"],
         "render_fps": 8,
         "features": ("wear", "hard steel"),
-        "units": ("level", ""),
+        "units": ("", ""),
         "actions": ACTIONS,
         "default_action": "slow down",
     }
