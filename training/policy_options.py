@@ -113,7 +113,7 @@ RECIPES: dict[tuple[Algorithm, str], Mapping[str, Any]] = {
     ("dqn", "CartPole-v1"): {
         "steps": 100_000, "learning_rate": 2.3e-3, "train_every": 256, "updates": 128,
         "target_every": 10, "exploration": 0.16, "exploration_end": 0.04, "hidden": "256,256",
-        "evaluate_every": 5_120, "episodes": 50, "schedule": "linear",
+        "evaluate_every": 2_048, "episodes": 50, "schedule": "linear",
     },
     ("ppo", "Acrobot-v1"): {
         "steps": 600_000, "envs": 16, "rollout": 256, "gae_lambda": 0.94, "epochs": 4,

@@ -126,6 +126,7 @@ for _name, _spaces in ODD.items():
         ("Dictionary-v0", r"observes Dict\(.*wanted a Box of one axis.*FlattenObservation"),
         ("Picture-v0", r"observes Box\(.*wanted a Box of one axis"),
         ("Continuous-v0", r"acts by Box\(.*wanted Discrete of 2 or more.*dqn and ppo"),
+        ("Pendulum-v1", r"acts by Box\(.*wanted Discrete"),
         ("Several-v0", r"acts by MultiDiscrete\(.*wanted Discrete"),
         ("Single-v0", r"acts by Discrete\(1\)"),
         ("Later-v0", "counts its actions from 1, wanted 0"),
