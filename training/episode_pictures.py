@@ -64,8 +64,9 @@ def animation(frames: Sequence[NDArray[np.uint8]]) -> bytes:
     """An endless GIF of an episode, thinned out and made smaller where it is long or large."""
     every = -(-len(frames) // FRAMES)
     pictures = [smaller(frame, SIDE) for frame in frames[::every]]
-    # One palette for all of them, so that still things do not flicker.
-    shared = pictures[len(pictures) // 2].quantize(COLOURS)
+    # One palette for all of them, so that still things do not flicker; of every picture, so that
+    # no colour is missing that comes up but seldom.
+    shared = _small_ones(pictures).quantize(COLOURS)
     indexed = [picture.quantize(palette=shared, dither=Image.Dither.NONE) for picture in pictures]
     out = io.BytesIO()
     indexed[0].save(
@@ -73,6 +74,15 @@ def animation(frames: Sequence[NDArray[np.uint8]]) -> bytes:
         duration=[SHOWN] * (len(indexed) - 1) + [LAST_SHOWN],
     )  # fmt: skip
     return out.getvalue()
+
+
+def _small_ones(pictures: Sequence[Image.Image]) -> Image.Image:
+    """All pictures below each other, a sixth as wide and high."""
+    width, height = (max(1, extent // 6) for extent in pictures[0].size)
+    column = Image.new("RGB", (width, height * len(pictures)))
+    for at, picture in enumerate(pictures):
+        column.paste(picture.resize((width, height), Image.Resampling.NEAREST), (0, at * height))
+    return column
 
 
 def smaller(frame: NDArray[np.uint8], side: int) -> Image.Image:

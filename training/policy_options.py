@@ -111,14 +111,13 @@ RECIPES: dict[tuple[Algorithm, str], Mapping[str, Any]] = {
         "epochs": 20, "learning_rate": 1e-3, "schedule": "linear", "evaluate_every": 10_240,
     },
     ("dqn", "CartPole-v1"): {
-        "steps": 100_000, "learning_rate": 2.3e-3, "train_every": 256, "updates": 128,
+        "steps": 50_000, "learning_rate": 2.3e-3, "train_every": 256, "updates": 128,
         "target_every": 10, "exploration": 0.16, "exploration_end": 0.04, "hidden": "256,256",
-        "evaluate_every": 2_048, "episodes": 50, "schedule": "linear",
+        "evaluate_every": 5_120, "episodes": 200, "schedule": "linear",
     },
     ("ppo", "Acrobot-v1"): {
-        "steps": 600_000, "envs": 16, "rollout": 256, "gae_lambda": 0.94, "epochs": 4,
-        "batch_size": 128, "learning_rate": 1e-3, "schedule": "linear", "normalise": True,
-        "evaluate_every": 20_480, "episodes": 200,
+        "steps": 1_000_000, "envs": 16, "rollout": 256, "gae_lambda": 0.94, "epochs": 4,
+        "normalise": True, "evaluate_every": 40_960, "episodes": 200,
     },
     ("dqn", "Acrobot-v1"): {
         "steps": 100_000, "learning_rate": 6.3e-4, "batch_size": 128, "buffer": 50_000,

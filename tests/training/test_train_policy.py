@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 from rich.console import Console
 
 from service.errors import ReleaseRefused
@@ -21,6 +21,7 @@ from tests.toy_environments import STEPS
 from training import policy_release, train_policy
 from training.again import configured
 from training.environments import describe
+from training.episode_pictures import animation
 from training.export import export
 from training.options import WrongOption
 from training.policy_checkpoint import restore, save
@@ -186,3 +187,12 @@ def test_a_recipe_stands_between_the_defaults_and_the_flags() -> None:
     assert options_of("dqn", "Unheard-v0", {}).activation == "relu"
     recipe = options_of("ppo", "LunarLander-v3", {"seed": None, "steps": 7})
     assert (recipe.gamma, recipe.rollout, recipe.steps, recipe.seed) == (0.999, 1024, 7, 0)
+
+
+def test_a_colour_that_comes_up_once_is_in_the_animation() -> None:
+    colours = ([0, 114, 178], [230, 159, 0])
+    blue, orange = (np.full((24, 36, 3), colour, np.uint8) for colour in colours)
+    with Image.open(io.BytesIO(animation([blue, blue, blue, orange, blue]))) as pictures:
+        shown = [one.convert("RGB").getpixel((3, 3)) for one in ImageSequence.Iterator(pictures)]
+    np.testing.assert_allclose(shown[-2], [230, 159, 0], atol=8)
+    np.testing.assert_allclose(shown[0], [0, 114, 178], atol=8)
