@@ -35,7 +35,9 @@ from tests.running_server import Server, start_server
 #: Rows a second that are to be reached, and milliseconds of the 99th percentile at half of them.
 GOAL, GOAL_MS = 8_000, 10.0
 CONNECTIONS = 4
-SETTINGS = {"period_s": 0.125, "warm_up_rows": 0, "events_per_hour": 1, "on_delay_s": 1}
+SETTINGS = {
+    "period_s": 0.125, "warm_up_rows": 0, "events_per_hour": 1, "rate": 0.01, "on_delay_s": 1,
+}  # fmt: skip
 
 
 class Line:
