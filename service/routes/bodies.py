@@ -22,9 +22,9 @@ BINARY_HEADER = "inference-header-content-length"
 _BINARY_FIELD = BINARY_HEADER.encode()
 OCTETS = "application/octet-stream"
 #: What `curl -d` says unless told otherwise; the body decides.
-_FORM = "application/x-www-form-urlencoded"
+FORM = "application/x-www-form-urlencoded"
 #: What a JSON body may call itself, besides whatever ends in "+json".
-JSON_TYPES = ("", JSON, _FORM)
+JSON_TYPES = ("", JSON, FORM)
 #: Bodies up to here are decoded on the event loop: a thread hop would cost more.
 INLINE_BYTES = 32 * 1024
 #: A picture unfolds a thousandfold at most: two megapixels, and most are far from that.

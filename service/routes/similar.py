@@ -15,8 +15,9 @@ from service.audit.recorder import RequestContext
 from service.errors import Conflict, InvalidParameter
 from service.inference.gallery import Neighbours, VectorGallery
 from service.inference.registry import LoadedModel
-from service.routes.bodies import plain_body, request_of
+from service.routes.bodies import FORM, plain_body, request_of
 from service.routes.exchange import Exchange
+from service.routes.reply import JSON
 from service.routes.sending import record_said
 from service.serving import Serving
 
@@ -92,9 +93,8 @@ def _gallery_of(model: LoadedModel) -> VectorGallery:
 
 def _about_record(exchange: Exchange, body: bytes) -> tuple[str, Mapping[str, Any]] | None:
     """The record that is asked about, and the parameters; None where an input was sent."""
-    if exchange.headers.get(b"content-type", b"application/json")[:16] != b"application/json":
-        return None
-    if b'"record"' not in body:
+    kind = exchange.header(b"content-type").partition(";")[0].strip().lower()
+    if kind not in ("", JSON, FORM) or b'"record"' not in body:
         return None
     try:
         content = orjson.loads(body)

@@ -54,6 +54,11 @@ def test_a_part_is_most_like_itself_and_distances_are_those_worked_by_hand(
         "/v2/models/pictures/similar", json={"record": record, "parameters": {"k": 4}}
     )
     assert again.json()["rows"] == said["rows"]
+    # As `curl -d` sends it.
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    body = f'{{"record": "{record}"}}'
+    curl = detector.post("/v2/models/pictures/similar", content=body, headers=form, params={"k": 4})
+    assert curl.json()["rows"] == said["rows"], curl.text
 
 
 def test_a_gallery_of_records_leads_to_them(detecting: Server, detector: httpx.Client) -> None:
