@@ -3,27 +3,39 @@
     python -m tests.bench.mqtt_kills --victim bridge --kills 100
     python -m tests.bench.mqtt_kills --victim broker --kills 20
     python -m tests.bench.mqtt_kills --victim all --kills 100
+    python -m tests.bench.mqtt_kills --real --victim bridge --kills 100
 
 The same rows go once without a kill and once with kills at random moments. A real Mosquitto, the
 real bridge as a process, and the small server that keeps the contract of the streams' routes
-(`tests/connectors/stream_server.py`), itself killed with `all`. Counted: verdicts and alarm events
-that are missing, that came with two contents, that differ from the run without kills; and letters
-that came more than once with the same id and content, which QoS 1 allows.
+(`tests/connectors/stream_server.py`), itself killed with `all`; with `--real` a `glassline serve`
+with a detector of windows. Counted: verdicts and alarm events that are missing, that came with two
+contents, that differ from the run without kills; and letters that came more than once with the
+same id and content, which QoS 1 allows.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import tempfile
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
+
 from tests.connectors.plant import Feeder, Plant, row, running, wait_for
+from tests.running_server import start_server
+from tests.small_detector import release_detector
 
 STREAMS = 8
-ENDS_S = 120.0
+ENDS_S = 240.0
+NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
+SETTINGS = {"rate": 0.02, "warm_up_rows": 0, "on_delay_s": 2, "off_delay_s": 2, "period_s": 1}
 
 
 def main() -> None:
@@ -33,48 +45,98 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--rows", type=int, default=40, help="rows between two kills")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--real", action="store_true", help="a real server, which is not killed")
     asked = parser.parse_args()
+    if asked.real and asked.victim in ("server", "all"):
+        parser.error("--real: the server's own kills are those of tests/bench; leave it alone")
     random.seed(asked.seed)
     rows = asked.kills * asked.rows // STREAMS + 20
-    with tempfile.TemporaryDirectory() as folder:
-        calm = run(Path(folder, "calm"), rows, [], asked)
-        names = ["bridge", "broker", "server"] if asked.victim == "all" else [asked.victim]
-        victims = [names[n % len(names)] for n in range(asked.kills)]
-        killed = run(Path(folder, "killed"), rows, victims, asked)
+    names = ["bridge", "broker", "server"] if asked.victim == "all" else [asked.victim]
+    victims = [names[n % len(names)] for n in range(asked.kills)]
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder), asked.real) as url:
+        calm = run(Path(folder, "calm"), rows, [], asked, url)
+        killed = run(Path(folder, "killed"), rows, victims, asked, url)
     report(calm, killed, rows, asked)
 
 
-def run(folder: Path, rows: int, victims: list[str], asked: argparse.Namespace) -> dict[str, Any]:
+@contextlib.contextmanager
+def server(folder: Path, real: bool) -> Iterator[str]:
+    """Address of a real server; empty where each run has the small one."""
+    if not real:
+        yield ""
+        return
+    release_detector(folder / "home", "windows")
+    one = start_server(folder / "home", folder / "server.log")
+    try:
+        yield one.url
+    finally:
+        one.stop()
+
+
+def sent(name: str, rows: int, real: bool) -> list[tuple[str, dict[str, Any]]]:
+    """Topics and rows, with a fault of a few seconds in each stream now and then."""
+    messages = []
+    for second in range(rows):
+        for line in range(STREAMS):
+            fault = (second + line) % 40 in range(30, 36)
+            if real:
+                noise = np.random.default_rng((second, line)).normal(size=2) * 0.5
+                swing = 9.0 * fault * (1 if second % 2 else -1)
+                moment = (NOW + timedelta(seconds=second)).isoformat()
+                said = {"time": moment, "pressure": noise[0] + swing, "heat": noise[1]}
+            else:
+                said = row(second, 150.0 if fault else 1.0)
+            messages.append((f"plant/{name}{line}/press/rows", said))
+    return messages
+
+
+def run(
+    folder: Path, rows: int, victims: list[str], asked: argparse.Namespace, url: str
+) -> dict[str, Any]:
     """All rows through a plant, with these killed in turn; what was published."""
     folder.mkdir()
-    with running(folder) as plant:
+    name = "k" if victims else "c"
+    options = {"model": "windows"} if url else {}
+    for line in range(STREAMS) if url else ():
+        path = f"{url}/v2/models/windows/streams/{name}{line}.press"
+        httpx.put(path, json=SETTINGS, trust_env=False).raise_for_status()
+    port = int(url.rpartition(":")[2]) if url else 0
+    with running(folder, port, **options) as plant:
         began = time.monotonic()
-        messages = [
-            (f"plant/line{line}/press/rows",
-             row(second, 150.0 if (second + line) % 20 in (5, 6, 7) else 1.0))
-            for second in range(rows) for line in range(STREAMS)
-        ]  # fmt: skip
 
         def told(place: int) -> None:
             if victims and place % asked.rows == asked.rows - 1:
                 kill(plant, victims.pop(0))
 
-        Feeder(plant.broker.port).feed(messages, told)
+        Feeder(plant.broker.port).feed(sent(name, rows, bool(url)), told)
         for victim in victims:
             kill(plant, victim)
-        wait_for(lambda: len(of(plant, "/verdicts")) >= rows * STREAMS, ENDS_S)
-        time.sleep(2.0)  # whatever else may still come
+        wait_for(lambda: len(of(plant, "/verdicts", name)) >= rows * STREAMS, ENDS_S)
+        time.sleep(3.0)  # whatever else may still come
         return {
-            "verdicts": of(plant, "/verdicts"),
-            "alarms": of(plant, "/alarms"),
-            "letters": len(plant.watcher.of("/verdicts")) + len(plant.watcher.of("/alarms")),
+            "verdicts": of(plant, "/verdicts", name),
+            "alarms": of(plant, "/alarms", name),
+            "letters": sum(
+                len([one for one in plant.watcher.of(ending) if one["stream"].startswith(name)])
+                for ending in ("/verdicts", "/alarms")
+            ),
             "seconds": time.monotonic() - began,
         }
 
 
-def of(plant: Plant, ending: str) -> dict[str, Any]:
-    """Letters by id; fails where one came with two contents."""
-    return plant.watcher.distinct(ending)
+def of(plant: Plant, ending: str, name: str) -> dict[str, Any]:
+    """Letters of this run by id, without its name; fails where one came with two contents."""
+    found = {}
+    for key, one in plant.watcher.distinct(ending).items():
+        if one.get("stream", "").startswith(name):
+            said = {**one, "stream": one["stream"][1:]}
+            # An event's number hangs on which stream's rows came first; what happened does not.
+            known = str(said.pop("id")) if ending == "/alarms" else key.replace(f"/{name}", "/")
+            said.pop("id", None)
+            said.pop("alarm", None)
+            said.pop("line", None)
+            found[known] = said
+    return found
 
 
 def kill(plant: Plant, name: str) -> None:
@@ -90,14 +152,11 @@ def report(calm: dict[str, Any], killed: dict[str, Any], rows: int, asked: Any) 
     """What was lost, what differs."""
     verdicts = rows * STREAMS
     distinct = len(killed["verdicts"]) + len(killed["alarms"])
-    # An event's number hangs on which stream's rows came first; what happened does not.
-    logs = [
-        sorted((a["stream"], a["time"], a["change"]) for a in run["alarms"].values())
-        for run in (calm, killed)
-    ]
+    logs = [sorted(map(str, run["alarms"].values())) for run in (calm, killed)]
+    kind = "real" if asked.real else "small"
     print(
         f"victim {asked.victim}, {asked.kills} kills, {verdicts} rows of {STREAMS} streams, "
-        f"{killed['seconds']:.0f} s"
+        f"{kind} server, {killed['seconds']:.0f} s"
     )
     print(f"verdicts lost            {verdicts - len(killed['verdicts'])}")
     print(

@@ -226,16 +226,17 @@ class Plant:
 
 
 @contextmanager
-def running(folder: Path, **options: str) -> Iterator[Plant]:
-    """A plant that is up, and is put away at the end."""
-    port = free_port()
+def running(folder: Path, port: int = 0, **options: str) -> Iterator[Plant]:
+    """A plant that is up, and is put away at the end; a server of its own unless on a port."""
+    given, port = bool(port), port or free_port()
     broker = Broker(folder / "broker")
     broker.start()
     server, bridge = (
         server_program(folder, port),
         bridge_program(folder, broker.port, port, **options),
     )
-    server.start()
+    if not given:
+        server.start()
     bridge.start()
     watcher = Watcher(broker.port)
     try:
