@@ -84,13 +84,13 @@ class Seen:
         }
 
 
-def static_alarms(scorer: Scorer, recording: Recording) -> list[int]:
-    """When alarms are raised by a threshold that never moves."""
+def static_alarms(scorer: Scorer, recording: Recording) -> tuple[list[int], float]:
+    """When alarms are raised by a threshold that never moves, and the share of rows in alarm."""
     plain = {k: v for k, v in SETTINGS.items() if k != "follow_s"}
     config = StreamConfig.parse({**plain, "own_reference": True}, "static")
     run = replayed(scorer, recording, config, "static.a", "static")
     limit = threshold(reference(run.scores[RECIPE.window :][:CALIBRATING]), SETTINGS["rate"])
-    alarm, raised = Alarm(), []
+    alarm, raised, rows = Alarm(), [], 0
     for time, score in zip(recording.times, run.scores, strict=True):
         if time < recording.times[CALIBRATING + RECIPE.window] or np.isnan(score):
             continue
@@ -98,7 +98,8 @@ def static_alarms(scorer: Scorer, recording: Recording) -> list[int]:
         for event in alarm.step(config, time, bool(over), Reading(score, 0, 0), historical=True):
             if event.change == "raised":
                 raised.append(event.time)
-    return raised
+        rows += alarm.active
+    return raised, rows / len(recording.times)
 
 
 def alarms(run: Replayed) -> list[int]:
@@ -142,13 +143,20 @@ def main() -> None:
                 )
                 for kept in SAVED
             ]  # fmt: skip
-            fixed = static_alarms(scorer, recording)
+            fixed, stuck = static_alarms(scorer, recording)
             if run.name == data.free.name:
                 free = {
                     "hours": round(runs[0].state["observed_hours"], 2),
                     **{f"events, {kept} saved": len(alarms(one))
                        for kept, one in zip(SAVED, runs, strict=True)},
+                    **{
+                        f"share of rows in alarm, {kept} saved": round(
+                            one.states.count("active") / len(one.states), 3
+                        )
+                        for kept, one in zip(SAVED, runs, strict=True)
+                    },
                     "static_events": len(fixed),
+                    "static share of rows in alarm": round(stuck, 3),
                 }  # fmt: skip
             else:
                 wrong = np.flatnonzero(run.tested) + LEARNT - FIRST
