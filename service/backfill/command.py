@@ -165,7 +165,10 @@ def _tell(runs: Sequence[Any]) -> None:
     from service.backfill.page import comparison
 
     for run in runs:
-        table = Table("time", "what", "alarm", "score", "p-value", "sensors", title=run.label)
+        table = Table(title=run.label)
+        for name in ("time", "what", "alarm", "score", "p-value"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("sensors")
         for event, line in run.events:
             said = ", ".join(
                 f"{c['sensor']} {100 * c['share']:.0f} %" for c in line.get("contributors", ())
