@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.explain.counterfactual import counterfactuals
 from service.explain.evidence import NativeEvidence
 from service.explain.parameters import ExplainParameters
+from service.inference.states import States
 from service.modalities.modality import ExplainedModel
 from service.modalities.table import RowExplainer
 from service.policy import ACTION_NUMBER, OBSERVATION, PREFERENCE
@@ -31,6 +32,9 @@ class StateExplainer(RowExplainer):
         row: int,
         parameters: ExplainParameters,
     ) -> None:
+        if len(inputs) < len(model.manifest.inputs):
+            # Completed once: what is perturbed need not be a state that there can be.
+            inputs = States(model.manifest).admit(inputs)
         if parameters.target is None and parameters.output in (None, PREFERENCE):
             one = {name: batch[row : row + 1] for name, batch in inputs.items()}
             taken = int(model.predict(one)[ACTION_NUMBER][0])

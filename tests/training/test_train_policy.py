@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from PIL import Image, ImageSequence
 from rich.console import Console
 
 from service.errors import ReleaseRefused
+from service.explain.parameters import ExplainParameters
 from service.inference.session import Session
+from service.modalities.choice import explainer_of
 from service.store import ModelStore, StoredModel
 from tests.toy_environments import STEPS
 from training import policy_release, train_policy
@@ -23,6 +26,7 @@ from training.again import configured
 from training.environments import describe
 from training.episode_pictures import animation
 from training.export import export
+from training.open_graph import OpenGraph
 from training.options import WrongOption
 from training.policy_checkpoint import restore, save
 from training.policy_learning import Learner
@@ -161,6 +165,10 @@ def test_states_and_masks_go_through_the_released_graph(
     feed = asked(states, 2)
     feed["legal"] = np.array([[False, True], [True, True]])
     assert session.run(feed)["action_number"].tolist() == [1, 1]
+    # A file of states has neither masks nor noise; samples around them lie beyond 0 and 1.
+    graph = OpenGraph(released["ppo"], session)
+    why = explainer_of(graph, {"observation": states[:1]}, 0, ExplainParameters())
+    assert why.explain(None, time.monotonic() + 60).of().name == "action 0"
     far = asked(np.array([[3.0, 0.0]], np.float32), 2)
     answer = session.run(far)
     assert answer["safe_default"].tolist() == [True]
