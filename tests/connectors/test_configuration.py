@@ -8,14 +8,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from service.connectors.command import EXAMPLE
 from service.connectors.config import read
+from service.connectors.meters import Meters
 from service.errors import InvalidParameter
 from tests.connectors.broker import Broker, needs_mosquitto
 from tests.connectors.plant import Program, bridge_program, row, server_program, wait_for
-from tests.running_server import free_port, glassline
+from tests.running_server import REPOSITORY, free_port, glassline
 
 MINIMAL = """\
 [broker]
@@ -70,6 +72,13 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty.toml").write_text("[broker]\nhost = 'b'\n")
     with pytest.raises(InvalidParameter, match="subscribe"):
         read(tmp_path / "empty.toml")
+
+
+def test_every_metric_of_the_bridge_is_on_its_page() -> None:
+    page = (REPOSITORY / "service/connectors/README.md").read_text()
+    for family in Meters().registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert f"`{name}`" in page
 
 
 def test_the_command_teaches(tmp_path: Path) -> None:
@@ -142,10 +151,15 @@ def _clients(broker: Broker, folder: Path) -> list[str]:
 
 def _flows(broker: Broker, bridge: Program, folder: Path, second: int) -> None:
     """A row goes in and its verdict comes out."""
+    port = free_port()
+    bridge.command += ["--metrics-port", str(port)]
     bridge.start()
     try:
         _ask(broker, folder, second)
         assert _answer(broker, folder, second)["time"] == row(second)["time"]
+        told = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+        assert 'glassline_bridge_connected{peer="broker"} 1.0' in told
+        assert 'glassline_bridge_rows_total{outcome="accepted"} 1.0' in told
     finally:
         bridge.kill()
 
