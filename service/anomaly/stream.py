@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from service.anomaly.drift import Drift
 from service.anomaly.drift_advice import evidence_of
 from service.anomaly.feedback import Feedback, Verdict
 from service.anomaly.levels import Levels
+from service.anomaly.staged import Row, Staged, answer_to
 from service.anomaly.stream_config import StreamConfig
 from service.anomaly.subject import Counts, StreamKey, Subject
 from service.anomaly.times import SECOND, rfc3339
@@ -29,35 +30,6 @@ from service.errors import Conflict
 #: Sensors that are named as contributors of an alarm.
 NAMED = 3
 _WARMING_UP = Outcome("warming-up")
-
-
-class _Row(NamedTuple):
-    time: int
-    #: index of its window among the staged ones, -1 = it has none
-    window: int
-    gap: int
-    #: sensors without a value, as a bit each
-    missing: int
-    #: what is said of a row that is not judged
-    said: Outcome | None
-
-
-@dataclass(slots=True)
-class Staged:
-    """Rows that were placed and are not judged yet.
-
-    `windows` are those to be scored, in this order.
-    """
-
-    times: Sequence[int]
-    values: NDArray[np.float32]
-    historical: bool
-    #: as it will be; None where the rows stand behind the last one, see `Track.propose`
-    track: Track | None
-    rows: list[_Row]
-    windows: list[NDArray[np.float32]]
-    duplicates: int = 0
-    late: int = 0
 
 
 @dataclass(slots=True)
@@ -133,16 +105,16 @@ class Stream:
                 else:
                     staged.windows.append(window)
                 number = -1 if window is None else len(staged.windows) - 1
-                staged.rows.append(_Row(time, number, gap, absent, said))
+                staged.rows.append(Row(time, number, gap, absent, said))
             elif place == "filled-in":
                 track.insert(time, row)
-                staged.rows.append(_Row(time, -1, 0, absent, Outcome("filled-in")))
+                staged.rows.append(Row(time, -1, 0, absent, Outcome("filled-in")))
             elif place == "duplicate":
                 staged.duplicates += 1
-                staged.rows.append(_Row(time, -1, 0, absent, Outcome("duplicate")))
+                staged.rows.append(Row(time, -1, 0, absent, Outcome("duplicate")))
             elif place == "late":
                 staged.late += 1
-                staged.rows.append(_Row(time, -1, 0, absent, Outcome("late")))
+                staged.rows.append(Row(time, -1, 0, absent, Outcome("late")))
             else:
                 raise Conflict(
                     f"stream '{self.key.stream}': row {at} at {rfc3339(time)} differs from the one "
@@ -161,9 +133,9 @@ class Stream:
         staged = Staged(times, values, historical, None, [], [])
         for time, (gap, window) in zip(times, placed, strict=True):
             if window is None:
-                staged.rows.append(_Row(time, -1, gap, 0, _WARMING_UP))
+                staged.rows.append(Row(time, -1, gap, 0, _WARMING_UP))
             else:
-                staged.rows.append(_Row(time, len(staged.windows), gap, 0, None))
+                staged.rows.append(Row(time, len(staged.windows), gap, 0, None))
                 staged.windows.append(window)
         return staged
 
@@ -215,7 +187,7 @@ class Stream:
                 self.counts.filled_in += 1
             elif said.state != "late":
                 marks.outcomes[bisect_left(marks.times, row.time)] = tuple(said)
-            answers.append(self._answer(row, said, repeated))
+            answers.append(answer_to(row, said, repeated, self.subject.sensors))
         self.counts.rows += len(staged.rows) - staged.duplicates - staged.late
         self.counts.duplicates += staged.duplicates
         self.counts.late += staged.late
@@ -231,7 +203,7 @@ class Stream:
         return []
 
     def _judge(
-        self, row: _Row, score: float, share: NDArray[np.float32] | None, historical: bool
+        self, row: Row, score: float, share: NDArray[np.float32] | None, historical: bool
     ) -> tuple[Outcome, list[Event]]:
         config, levels, alarm = self.config, self.levels, self.alarm
         period = self.track.period
@@ -322,24 +294,6 @@ class Stream:
             return ()
         first = np.argsort(-share, kind="stable")[:NAMED].tolist()
         return tuple((self.subject.sensors[at], round(float(share[at]) / total, 4)) for at in first)
-
-    def _answer(self, row: _Row, said: Outcome, repeated: bool) -> dict[str, Any]:
-        answer: dict[str, Any] = {
-            "time": rfc3339(row.time),
-            "score": said.score,
-            "p_value": said.p_value,
-            "alpha": said.alpha,
-            "verdict": said.verdict,
-            "state": said.state,
-        }
-        if row.missing:
-            names = self.subject.sensors
-            answer["missing"] = [n for at, n in enumerate(names) if row.missing >> at & 1]
-        if row.gap:
-            answer["gap_s"] = row.gap / SECOND
-        if repeated:
-            answer["duplicate"] = True
-        return answer
 
 
 __all__ = ["NAMED", "Counts", "Staged", "Stream", "StreamKey", "Subject"]
