@@ -15,7 +15,7 @@ from tests.connectors.plant import Feeder, Program, Watcher, bridge_program, wai
 from tests.running_server import Server, start_server
 from tests.small_detector import release_detector
 
-pytestmark = needs_mosquitto
+pytestmark = [needs_mosquitto, pytest.mark.slow]
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
 JSON = {"accept": "application/json"}
 QUICK = {"rate": 0.02, "warm_up_rows": 0, "on_delay_s": 2, "off_delay_s": 2, "period_s": 1}

@@ -18,6 +18,7 @@ from service.inference.registry import Registry
 from service.protocol.stream_rows import Rows
 from service.store import ModelStore
 from service.streaming import memory
+from service.streaming.care import Care
 from service.streaming.engine import Engine
 from service.streaming.scoring import Scorer
 from service.streaming.store import StreamStore
@@ -89,6 +90,34 @@ def test_a_killed_process_comes_back_as_it_was_acknowledged(
     assert len(list(store.snapshots())) == 5
     assert len(store.events(0, 100, live=True)) >= 10  # raised and cleared, each once
     store.close()
+
+
+def test_what_people_said_and_what_has_drifted_come_back_after_a_kill(
+    tmp_path: Path, scorer: Scorer
+) -> None:
+    config = CONFIG.model_copy(update={"drift_rows": 4})
+    before: list[bytes] = []
+
+    async def live(engine: Engine) -> None:
+        for first in range(0, 200, 20):
+            sent = rows(first, 20, level=6.0 if first == 60 else 0.0)
+            sent.values[:, 1] += 3.0 if first >= 140 else 0.0
+            await engine.offer(scorer, {key("L1.a"): sent}, False, config)
+        said = {"alarm": key("L1.a").alarm_id(1), "verdict": "false", "by": "Ada", "caller": "hmi"}
+        answer = await Care(engine).feedback(said, b"")
+        assert answer["change"] == "judged-false"
+        await engine.offer(scorer, {key("L1.a"): rows(200, 40)}, False, config)
+        await Care(engine).rebase(key("L1.a"), {"by": "Ada", "caller": "hmi"})
+        await engine.offer(scorer, {key("L1.a"): rows(240, 10)}, False, config)
+        before.append(snapshot(engine.memory.streams[key("L1.a")]))
+
+    async def again(engine: Engine) -> None:
+        stream = engine.memory.streams[key("L1.a")]
+        assert stream.feedback.said == {"true": 0, "false": 1}
+        assert snapshot(stream) == before[0]
+
+    with_engine(tmp_path / "s.db", scorer, live)
+    with_engine(tmp_path / "s.db", scorer, again)
 
 
 def test_who_is_at_fault_is_refused_alone(tmp_path: Path, scorer: Scorer) -> None:
