@@ -117,7 +117,13 @@ def run(
             "verdicts": of(plant, "/verdicts", name),
             "alarms": of(plant, "/alarms", name),
             "letters": sum(
-                len([one for one in plant.watcher.of(ending) if one["stream"].startswith(name)])
+                len(
+                    [
+                        one
+                        for one in plant.watcher.of(ending)
+                        if one.get("stream", "").startswith(name)
+                    ]
+                )
                 for ending in ("/verdicts", "/alarms")
             ),
             "seconds": time.monotonic() - began,
