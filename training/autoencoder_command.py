@@ -25,6 +25,7 @@ from training.commands import (
     told_patience,
 )
 from training.options import AUTOENCODER, Options, taking
+from training.picture_words import Color
 
 _PICTURES, _SERIES, _BUDGET = "Pictures", "Windows of sensor values", "False alarms"
 
@@ -57,14 +58,6 @@ class VariationName(StrEnum):
     affine = "affine"
     crop_flip = "crop-flip"
     turns = "turns"
-
-
-class ColorName(StrEnum):
-    """What a picture is decoded to."""
-
-    auto = "auto"
-    grey = "L"
-    rgb = "RGB"
 
 
 class GapName(StrEnum):
@@ -130,7 +123,7 @@ Scores = Annotated[
 Size = Annotated[
     int, _flag("Side in pixels; 0 = what suits. Over 96: patch by patch.", _PICTURES, min=0)
 ]
-ColorOption = Annotated[ColorName, _flag("L: grey. auto: as the data are.", _PICTURES)]
+ColorOption = Annotated[Color, _flag("L: grey. auto: as the data are.", _PICTURES)]
 SkipBroken = Annotated[
     bool, _flag("Leave broken pictures of a folder out, naming them.", _PICTURES, "--skip-broken")
 ]
@@ -194,7 +187,7 @@ def autoencoder(
     anneal: Anneal = 10,
     scores: Scores = "",
     size: Size = 0,
-    color: ColorOption = ColorName.auto,
+    color: ColorOption = Color.auto,
     skip_broken: SkipBroken = False,
     augment: Augment = VariationName.none,
     patch: Patch = 128,
