@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from service.explain.parameters import ExplainParameters
 from service.routes.openapi_acting import act_paths
 from service.routes.openapi_streams import stream_paths
+from service.routes.openapi_tensors import BODY, INFER_RESPONSE, PICTURE
 from service.routes.similar import MOST, USUAL
 from service.tasks.generate import Asked as Generation
 from service.tasks.translate import Asked as Translation
@@ -47,65 +48,6 @@ NOT_READY: dict[str, Any] = {
                 "additionalProperties": False,
             }
         }
-    },
-}
-_DATATYPES = [
-    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
-    "FP32", "FP64", "BYTES",
-]  # fmt: skip
-_TENSOR = {
-    "type": "object",
-    "required": ["name", "shape", "datatype", "data"],
-    "properties": {
-        "name": {"type": "string"},
-        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-        "datatype": {"type": "string", "enum": _DATATYPES},
-        "data": {"type": "array", "items": {}, "description": "Flat or nested, row-major."},
-        "parameters": {"type": "object"},
-    },
-}
-_INFER_REQUEST = {
-    "type": "object",
-    "required": ["inputs"],
-    "properties": {
-        "id": {"type": "string", "description": "Echoed in the answer."},
-        "parameters": {"type": "object"},
-        "inputs": {"type": "array", "items": _TENSOR, "minItems": 1},
-        "outputs": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name"],
-                "properties": {"name": {"type": "string"}},
-            },
-            "description": "Outputs wanted; all of them if absent.",
-        },
-    },
-}
-_INFER_RESPONSE = {
-    "type": "object",
-    "required": ["model_name", "model_version", "outputs"],
-    "properties": {
-        "model_name": {"type": "string"},
-        "model_version": {"type": "string"},
-        "id": {"type": "string"},
-        "parameters": {
-            "type": "object",
-            "properties": {"record_id": {"type": "string", "description": "Id of the record."}},
-        },
-        "outputs": {"type": "array", "items": _TENSOR},
-    },
-}
-_PICTURE = {"schema": {"type": "string", "format": "binary"}}
-_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": _INFER_REQUEST},
-        "image/png": _PICTURE,
-        "image/jpeg": _PICTURE,
-        "text/csv": {"schema": {"type": "string"}},
-        "text/plain": {"schema": {"type": "string"}},
-        "application/octet-stream": _PICTURE,
     },
 }
 _V1 = {
@@ -223,10 +165,10 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
         **_links("/record_id", "record", "explain_record"),
     }
     # A translation's attention, what was generated, or a detector's heat map.
-    answers = {"application/json": {"schema": _INFER_RESPONSE}, "image/png": _PICTURE}
+    answers = {"application/json": {"schema": INFER_RESPONSE}, "image/png": PICTURE}
     explanations = {
         "application/json": {"schema": {"type": "object"}},
-        "image/png": _PICTURE,
+        "image/png": PICTURE,
         "text/html": {"schema": {"type": "string"}},
     }
     paths: dict[str, Any] = {}
@@ -244,7 +186,7 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
                 for kind in (Translation, Generation)
                 for one in _query(kind.model_json_schema())
             ],
-            requestBody=_BODY,
+            requestBody=BODY,
         )
         paths[f"{base}/similar"] = _operation(
             "The nearest of earlier inputs, by the model's own vector",
@@ -253,7 +195,7 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
             operationId=f"similar{'_version' if versioned else ''}",
             links=predicted,
             parameters=[*_model_parameters(versioned), _K],
-            requestBody=_BODY,
+            requestBody=BODY,
         )
         paths[f"{base}/explain"] = _or_later(
             _operation(
@@ -263,7 +205,7 @@ def hot_paths(max_samples: int) -> dict[str, Any]:
                 operationId=f"explain{'_version' if versioned else ''}",
                 links=explained,
                 parameters=_model_parameters(versioned) + _query(schema),
-                requestBody=_BODY,
+                requestBody=BODY,
             )
         )
     for action in ("predict", "explain"):

@@ -1,0 +1,63 @@
+"""The OpenAPI schemas of tensors, and of the bodies that are understood by a manifest."""
+
+from __future__ import annotations
+
+_DATATYPES = [
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP32", "FP64", "BYTES",
+]  # fmt: skip
+TENSOR = {
+    "type": "object",
+    "required": ["name", "shape", "datatype", "data"],
+    "properties": {
+        "name": {"type": "string"},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "datatype": {"type": "string", "enum": _DATATYPES},
+        "data": {"type": "array", "items": {}, "description": "Flat or nested, row-major."},
+        "parameters": {"type": "object"},
+    },
+}
+INFER_REQUEST = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string", "description": "Echoed in the answer."},
+        "parameters": {"type": "object"},
+        "inputs": {"type": "array", "items": TENSOR, "minItems": 1},
+        "outputs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}},
+            },
+            "description": "Outputs wanted; all of them if absent.",
+        },
+    },
+}
+INFER_RESPONSE = {
+    "type": "object",
+    "required": ["model_name", "model_version", "outputs"],
+    "properties": {
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "id": {"type": "string"},
+        "parameters": {
+            "type": "object",
+            "properties": {"record_id": {"type": "string", "description": "Id of the record."}},
+        },
+        "outputs": {"type": "array", "items": TENSOR},
+    },
+}
+PICTURE = {"schema": {"type": "string", "format": "binary"}}
+BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": INFER_REQUEST},
+        "image/png": PICTURE,
+        "image/jpeg": PICTURE,
+        "text/csv": {"schema": {"type": "string"}},
+        "text/plain": {"schema": {"type": "string"}},
+        "application/octet-stream": PICTURE,
+    },
+}
