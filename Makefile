@@ -37,7 +37,7 @@ install: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable ".[cpu,postgres,otel,batch,similar,timestamp,train,dev]"
+	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable ".[cpu,postgres,otel,batch,mqtt,similar,timestamp,train,dev]"
 	touch .venv/installed
 
 clean:

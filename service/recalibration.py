@@ -188,7 +188,8 @@ def _read_scores(path: Path) -> NDArray[np.float64]:
     """A .npy, or a text with a number a line; a first line that is none is a heading."""
     try:
         if path.suffix.lower() == ".npy":
-            array: NDArray[Any] = np.load(path, allow_pickle=False)
+            with path.open("rb") as content:
+                array: NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
             if array.dtype.kind not in "iuf":
                 raise ValueError(f"holds {array.dtype}, no numbers")
             return array.astype(np.float64)

@@ -23,6 +23,7 @@ def test_what_is_unloaded_while_a_process_starts_is_not_served_by_it(
     async def follow() -> None:
         serving.start_following()
         await asyncio.sleep(3 * FOLLOW_SECONDS)
+        await serving.streams.close()
         serving.close()
 
     asyncio.run(follow())

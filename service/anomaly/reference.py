@@ -58,8 +58,9 @@ def from_npy(content: bytes) -> Scores:
         CalibrationError: it is not what `to_npy` writes.
     """
     try:
-        scores = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        # Not np.load, which takes archives and pickles for what they are by their first bytes.
+        scores = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as error:
         raise CalibrationError(f"calibration scores: no .npy file ({error}).") from None
     if scores.dtype != np.dtype("<f8") or scores.ndim != 1 or not len(scores):
         raise CalibrationError(

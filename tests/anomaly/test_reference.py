@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.anomaly.reference import from_npy, reference, to_npy
@@ -31,6 +31,8 @@ def test_no_scores_are_refused() -> None:
 
 
 @given(st.binary(max_size=200))
+@example(b"PK\x03\x04")  # begins as a zip archive does
+@example(b"\x93NUMPY\x01\x00")
 def test_any_bytes_are_refused_in_words(content: bytes) -> None:
     with pytest.raises(CalibrationError, match="calibration scores"):
         from_npy(content)
