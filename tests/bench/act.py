@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=5, help="medians are shown")
     parser.add_argument("--connections", type=int, default=8, help="besides one")
+    parser.add_argument("--recording", choices=("all", "none"), default="all")
     parser.add_argument("--generator", choices=("auto", "wrk", "asyncio"), default="auto")
     told = parser.parse_args()
     told.generator = load.generator(told.generator)
@@ -96,7 +97,10 @@ def main() -> None:
              "--if-missing", "--steps", "8192", "--evaluate-every", "4096", "--measured", "5"],
             env={**os.environ, "GLASSLINE_HOME": str(home)}, cwd=REPOSITORY, check=True,
         )  # fmt: skip
-        server = start_server(home, Path(own) / "server.log", GLASSLINE_WORKERS="1")
+        server = start_server(
+            home, Path(own) / "server.log",
+            GLASSLINE_WORKERS="1", GLASSLINE_RECORD_PREDICTIONS=told.recording,
+        )  # fmt: skip
         try:
             explain_ms(server.url)  # the explaining process warms up
             explained = explain_ms(server.url)
@@ -119,6 +123,7 @@ def main() -> None:
             beside = f"{statistics.median(ratios):.2f}"
             print(f"| {connections} | {route} | {p50:.3f} | {p99:.2f} | {rate:,.0f} | {beside} |")
     print(f"an explanation of one state over HTTP: {explained:.1f} ms (median of {EXPLAINED})")
+    print(f"predictions recorded: {told.recording}")
 
 
 if __name__ == "__main__":
