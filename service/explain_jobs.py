@@ -37,6 +37,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service.errors import Conflict, Overloaded, Unavailable, UnknownRecord
 from service.settings import Settings
+from service.write_ahead import use_write_ahead_log
 
 #: Seconds of silence after which a job's worker counts as dead.
 SILENCE_S = 10.0
@@ -287,6 +288,6 @@ def _job(connection: Connection, job_id: str) -> Job:
 def _configure_sqlite(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA busy_timeout = 5000")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    use_write_ahead_log(cursor.execute)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from service.anomaly.stream import StreamKey
 from service.errors import Unavailable
+from service.write_ahead import use_write_ahead_log
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS journal (place INTEGER PRIMARY KEY, entries BLOB NOT NULL);
@@ -85,7 +86,7 @@ class StreamStore:
             self._db = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, timeout=5
             )
-            self._db.execute("PRAGMA journal_mode = WAL")
+            use_write_ahead_log(self._db.execute)
             # FULL makes the write-ahead log reach the disk before a commit returns.
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
