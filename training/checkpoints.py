@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 
 from service.errors import GlasslineError
 from training.options import Options, WrongOption, flag_of
+from training.whole_files import write_whole
 
 from training.torchvision_import import lightning  # isort: skip - before its own parts
 
@@ -44,18 +44,11 @@ class WholeFiles(TorchCheckpointIO):
     ) -> None:
         assert storage_options is None
         path = Path(path)
-        part = path.with_name(path.name + ".part")
         body = io.BytesIO()
         torch.save(checkpoint, body)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                file.write(body.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
+            write_whole(path, body.getbuffer())
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise GlasslineError(
                 f"checkpoint {path}: epoch {checkpoint['epoch'] + 1} cannot be written "
                 f"({error.strerror}). The one before it is whole. Make room, then go on with "

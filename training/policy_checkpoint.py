@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from stable_baselines3 import DQN
 from service.errors import GlasslineError
 from training.options import WrongOption, flag_of
 from training.policy_learning import Learner, Progress
+from training.whole_files import write_whole
 
 #: Options that may differ when learning goes on: they do not decide what is learnt.
 FREE = {"steps", "checkpoint", "resume", "episodes", "evaluate_every"}
@@ -52,17 +52,11 @@ def save(learner: Learner, path: Path) -> None:
         "moments": _moments(learner),
         "memory": _memory(learner.model),
     }
-    body, part = io.BytesIO(), path.with_name(path.name + ".part")
+    body = io.BytesIO()
     torch.save(content, body)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(body.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        write_whole(path, body.getbuffer())
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise GlasslineError(
             f"checkpoint {path}: it cannot be written after {progress.steps} steps "
             f"({error.strerror}). The one before it is whole. Make room, then go on with --resume."
