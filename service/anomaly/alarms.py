@@ -88,6 +88,8 @@ class Alarm:
         quiet_since: first row of the run that may end it.
         announced: when it was last raised or announced again.
         shelved_until: None = not shelved; -1 = until the alarm ends.
+        level: at which the process was last found in alarm. An alarm that spends the budget lowers
+            the level of the next ones; it is not over for that.
     """
 
     number: int = 0
@@ -97,6 +99,7 @@ class Alarm:
     quiet_since: int | None = None
     announced: int = 0
     shelved_until: int | None = None
+    level: float = 0.0
     standings: dict[int, Standing] = field(default_factory=dict)
 
     def step(
@@ -107,8 +110,8 @@ class Alarm:
         Args:
             config: of the stream.
             time: of the row.
-            exceeding: whether its p-value is at most the level; during an alarm, at most the
-                level with its deadband.
+            exceeding: whether its p-value is at most the level; during an alarm, at most
+                `staying`.
             reading: of the row.
             historical: whether nobody is to be alarmed by it.
         """
@@ -122,6 +125,7 @@ class Alarm:
                 self.exceeding_since = time
             if exceeding and time - (self.exceeding_since or 0) >= config.on_delay_s * SECOND:
                 self.faulty, self.exceeding_since, self.quiet_since = True, None, None
+                self.level = reading.alpha
                 if not self.active:  # a latched one goes on
                     events.append(self._raise(time, reading, historical))
             return events
@@ -140,6 +144,10 @@ class Alarm:
             if not config.latch:
                 events += self._clear(time, reading, historical)
         return events
+
+    def staying(self, alpha: float, deadband: float) -> float:
+        """The p-value up to which a row keeps the alarm on; `alpha` is the present level."""
+        return max(alpha, self.level) * (1 + deadband)
 
     def interrupt(self) -> None:
         """Rows are missing: a run of exceeding rows does not go on across the gap."""

@@ -219,7 +219,7 @@ class Stream:
         levels.pay(config, period_s)
         p_value, alpha, over = levels.look(score, config)
         faulty = alarm.faulty
-        exceeding = p_value <= alpha * (1 + config.deadband) if faulty else over
+        exceeding = p_value <= alarm.staying(alpha, config.deadband) if faulty else over
         reading = Reading(score, p_value, alpha)
         if exceeding and share is not None:
             reading = reading._replace(contributors=self._contributors(share))

@@ -106,6 +106,17 @@ def test_the_deadband_keeps_an_alarm_from_chattering() -> None:
         assert [e.change for e in events] == changes
 
 
+def test_an_alarm_that_spends_the_budget_lasts_as_long_as_its_fault() -> None:
+    """The debt lowers the level of the next alarm; this one's fault is still there."""
+    one = stream(events_per_hour=1, saved_events=0, caution=5)
+    offer(one, at(*range(5)), rows(5, 0.5))
+    _, events = offer(one, at(*range(5, 60)), rows(55, 2.0))
+    assert [e.change for e in events] == ["raised"]
+    assert one.levels.look(2.0, one.config).alpha < 1e-4  # no row could begin an alarm now
+    _, events = offer(one, at(*range(60, 64)), rows(4, 0.5))
+    assert [(e.change, e.time) for e in events] == [("cleared", at(62)[0])]
+
+
 def test_a_gap_is_marked_and_no_window_goes_over_it() -> None:
     one = stream()
     offer(one, at(0, 1, 2), rows(3))
