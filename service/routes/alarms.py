@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.errors import InvalidParameter, UnknownAlarm
 from service.routes.negotiation import preferred
@@ -16,6 +16,14 @@ from service.serving import Serving
 router = APIRouter(tags=["alarms"])
 EVENTS = "text/event-stream"
 AlarmPath = Annotated[str, Path(alias="id", description="Alarm id.", max_length=256)]
+
+
+def _in_words(verdict: Any) -> Any:
+    return str(verdict).lower() if isinstance(verdict, bool) else verdict
+
+
+#: A JSON `true` is as good as the word.
+Verdict = Annotated[Literal["true", "false"], BeforeValidator(_in_words)]
 
 
 class Act(BaseModel):
@@ -30,7 +38,7 @@ class Act(BaseModel):
 class Feedback(Act):
     """Whether an alarm was a true one."""
 
-    verdict: str = Field(pattern="^(true|false)$", description="true: there was something.")
+    verdict: Verdict = Field(description="true: there was something.")
 
 
 class Shelving(Act):

@@ -262,9 +262,12 @@ async def _glassline_error(_: Request, error: Exception) -> Response:
 async def _validation_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = "; ".join(
-        f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()
+        f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"
+        + ("" if e["type"] == "missing" else f", got {e['input']!r:.60}")
+        for e in error.errors()
     )
-    return Response(error_body(problems), 400, {"content-type": "application/json"})
+    said = error_body(f"{problems}. GET /docs says what is wanted here.")
+    return Response(said, 400, {"content-type": "application/json"})
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

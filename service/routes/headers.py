@@ -9,6 +9,9 @@ import uuid_utils
 
 from service import tracing
 
+#: Header fields as ASGI has them.
+Fields = list[tuple[bytes, bytes]]
+_FORM = b"application/x-www-form-urlencoded"
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 #: Version 00 has four fields, later ones may have more; ff is forbidden, as are ids of zeros.
 _TRACEPARENT = re.compile(
@@ -22,6 +25,19 @@ def request_id(headers: Mapping[bytes, bytes]) -> str:
     if given is not None and _REQUEST_ID.fullmatch(word := given.decode("latin-1")):
         return word
     return str(uuid_utils.uuid7())
+
+
+def with_json_named(headers: Fields) -> Fields:
+    """Header fields in which a body that `curl -d` calls a form is called JSON.
+
+    No route takes a form: whoever sends one by that name has typed JSON and no header.
+    """
+    return [
+        (name, b"application/json")
+        if name == b"content-type" and value.partition(b";")[0].strip().lower() == _FORM
+        else (name, value)
+        for name, value in headers
+    ]
 
 
 def trace_id(headers: Mapping[bytes, bytes]) -> str | None:

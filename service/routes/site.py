@@ -12,7 +12,7 @@ from service.routes.data_plane import DataPlane
 from service.routes.exchange import Exchange
 from service.routes.fast_lane import FastLane
 from service.routes.gate import Gate
-from service.routes.headers import trace_id
+from service.routes.headers import trace_id, with_json_named
 from service.routes.kserve_v1 import KServeV1
 from service.routes.paths import HotRoute, hot_route, scope_of
 from service.routes.similar import Similar
@@ -99,5 +99,6 @@ class Site:
                 exchange.status = message["status"]
             await exchange.forward(message)
 
+        exchange.scope["headers"] = with_json_named(exchange.scope["headers"])
         await self._control(exchange.scope, exchange.receive, observed)
         return str(getattr(exchange.scope.get("route"), "path", "-"))

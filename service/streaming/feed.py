@@ -78,7 +78,10 @@ class AlarmFeed:
             after: the sequence of the last event that is known; None = from now on.
             over: whether the server is stopping.
         """
-        at = self._store.last_sequence() if after is None else after
+        last = self._store.last_sequence()
+        # An id from before the home was made anew is of no event here: waiting for the ids to
+        # come so far would leave out all until then.
+        at = last if after is None else min(after, last)
         yield b"retry: 1000\n: alarms follow\n\n"
         quiet = 0.0
         while not over():

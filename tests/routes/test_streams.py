@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,13 @@ def test_the_feed_goes_on_after_the_last_event_that_is_known(http: httpx.Client)
     both = events(known, 2)
     assert [change for _, change in both] == ["raised", "cleared"]
     assert events(both[0][0], 1) == both[1:]
+    beyond = http.get("/v2/alarms").json()["last_event_id"] + 1000  # of a home that is no more
+    with ThreadPoolExecutor() as waiting:
+        later = waiting.submit(events, beyond, 1)
+        time.sleep(1)
+        acknowledged = http.post("/v2/alarms/L6.a:windows:2:1/acknowledge", json={"by": "Ada"})
+        assert acknowledged.status_code == 200
+        assert [change for _, change in later.result(timeout=20)] == ["acknowledged"]
     bad = http.get("/v2/alarms", headers={"accept": "text/event-stream", "last-event-id": "x"})
     assert bad.status_code == 400
 
@@ -336,7 +344,9 @@ def test_an_alarm_is_called_false_and_true_and_both_are_recorded(
     assert "enter the calibration" in said.json()["calibration"]
     assert http.get(f"/v2/alarms/{alarm['alarm']}").json()["judged"] == "false"
     assert http.get(path).json()["feedback"] == {"true": 0, "false": 1, "precision": 0.0}
-    assert http.post(url, json={"verdict": "true", "by": "Bob"}).json()["precision"] == 1.0
+    typed = {"content-type": "application/x-www-form-urlencoded"}  # what curl -d says
+    told = http.post(url, content=b'{"verdict": true, "by": "Bob"}', headers=typed)
+    assert told.json()["precision"] == 1.0, told.text
     assert http.get(f"/v2/alarms/{alarm['alarm']}").json()["judged"] == "true"
     found = until(
         lambda: len(a := http.get("/audit/records?decision=judged-false").json()["records"]) and a
@@ -352,11 +362,15 @@ def test_an_alarm_is_called_false_and_true_and_both_are_recorded(
     header, first, *more = (tmp_path / "windows.csv").read_text().splitlines()
     assert header == "alarm,stream,model,version,raised,label,step,pressure,heat"
     assert first.startswith(f"{alarm['alarm']},L6.press,windows,2,")
+    window = np.float32([line.split(",")[7:] for line in (first, *more)])
+    assert window.shape == (STEPS, 2)
+    assert len(first.split(",")[7]) <= 12  # as many digits as a float32 has
     assert [line.split(",")[5:7] for line in (first, *more)] == [
         ["1", str(n)] for n in range(STEPS)
     ]
     for wrong in ({"verdict": "maybe", "by": "Ada"}, {"verdict": "true"}, {"by": "Ada"}):
-        assert http.post(url, json=wrong).status_code == 400
+        refused = http.post(url, json=wrong)
+        assert (refused.status_code, "GET /docs" in refused.text) == (400, True)
     gone = http.post("/v2/alarms/L6.press:windows:2:77/feedback",
                      json={"verdict": "true", "by": "Ada"})  # fmt: skip
     assert gone.status_code == 404
