@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,13 +55,27 @@ def cut(values: NDArray[np.float64], starts: NDArray[np.int64], delta: float) ->
     possible = (older >= FEWEST) & (newer >= FEWEST)
     with np.errstate(divide="ignore", invalid="ignore"):
         apart = np.abs(sums / older - (total - sums) / newer)
-        inverse = 1.0 / older + 1.0 / newer
-        sure = math.log(2.0) + np.log(np.log(np.maximum(width, 3))) - math.log(delta)
-        allowed = np.sqrt(2.0 * inverse * variance * sure) + 2.0 / 3.0 * inverse * sure
-        excess = np.where(possible, apart - allowed, -np.inf)
+        excess = np.where(possible, apart - allowed(older, newer, width, variance, delta), -np.inf)
     best = excess.argmax(axis=0)
     found = np.take_along_axis(excess, best[None], axis=0)[0] > 0
     return np.where(found, best + 1, -1)
+
+
+def allowed(older: Any, newer: Any, width: Any, variance: Any, delta: float) -> Any:
+    """ADWIN: how far the means of two parts of a window may be apart by chance.
+
+    Args:
+        older: values in the older part; arrays or numbers, as the next three.
+        newer: values in the newer part.
+        width: values in both.
+        variance: of both together.
+        delta: see `cut`.
+
+    Source: as `cut`; the bound of eq. 3.1.
+    """
+    inverse = 1.0 / older + 1.0 / newer
+    sure = math.log(2.0) + np.log(np.log(np.maximum(width, 3))) - math.log(delta)
+    return np.sqrt(2.0 * inverse * variance * sure) + 2.0 / 3.0 * inverse * sure
 
 
 def other(values: NDArray[np.float64], alpha: float, seed: int) -> NDArray[np.bool_]:

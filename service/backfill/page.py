@@ -39,7 +39,7 @@ def page(recording: Recording, picture: bytes, runs: Sequence[Replayed], headlin
         ". Below: how rare each row's score was; above the line it exceeds the budget's level."
     )
     sections = [
-        Section("Signals and alarms", [Picture(picture, caption)]),
+        Section("Signals and alarms", [Picture(picture, caption, scrolls=True)]),
         Section("Alarm load", [comparison(runs), *_load(recording, runs)]),
         *(Section(f"Alarm log: {run.label}", _log(run)) for run in runs),
         Section("How it was run", [Facts([*_facts(recording, runs)])]),

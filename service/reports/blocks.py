@@ -46,13 +46,15 @@ class Grid:
 class Picture:
     """A PNG with what stands below it.
 
-    `width` is its share of the page, 0 to 1; `pixelated` keeps small pictures' pixels square.
+    `width` is its share of the page, 0 to 1; `pixelated` keeps small pictures' pixels square;
+    `scrolls` keeps one with small letters legible in a narrow window.
     """
 
     png: bytes
     caption: str
     width: float = 1.0
     pixelated: bool = False
+    scrolls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

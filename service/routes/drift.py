@@ -1,4 +1,4 @@
-"""Drift of a stream over HTTP: what has drifted and why it is said, as numbers or as a picture."""
+"""Drift of a stream over HTTP: what has drifted and what shows it, as numbers, plot or page."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from service.routes.streams import Model, Name, Version
 from service.serving import Serving
 
 router = APIRouter(tags=["streams"])
-PICTURE = "image/png"
+PICTURE, PAGE = "image/png", "text/html"
 Accept = Annotated[str, Header(include_in_schema=False)]
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {PICTURE: {"schema": {"type": "string", "format": "binary"}}}}
+    200: {
+        "content": {
+            PICTURE: {"schema": {"type": "string", "format": "binary"}},
+            PAGE: {"schema": {"type": "string"}},
+        }
+    }
 }
 
 
 @router.get("/v2/models/{model}/streams/{stream}/drift", responses=RESPONSES)
 async def drift(request: Request, model: Model, stream: Name, accept: Accept = "*/*") -> Response:
-    """What has drifted, by how many spreads, since when, and what to do; a plot as image/png."""
+    """What has drifted, since when, what shows it, what to do: JSON, plot or page, by `Accept`."""
     return await _told(request, model, None, stream, accept)
 
 
@@ -38,18 +43,20 @@ async def drift_version(
 async def _told(
     request: Request, model: str, version: str | None, stream: str, accept: str
 ) -> Response:
-    wanted = preferred(accept, ("application/json", PICTURE))
+    wanted = preferred(accept, ("application/json", PICTURE, PAGE))
     serving: Serving = request.app.state.serving
     asked = {"what": "drift", "model": model, "version": version, "stream": stream}
     said = await serving.streams.ask(asked)
     headers = {"vary": "accept"}
-    if wanted != PICTURE:
+    if wanted == "application/json":
         return JSONResponse(said, headers=headers)
-    # It brings matplotlib, which a process that never draws need not hold.
-    from service.streaming.drift_picture import draw
-
-    content = await asyncio.to_thread(draw, said)
-    return Response(content, media_type=PICTURE, headers=headers)
+    # They bring matplotlib, which a process that never draws need not hold.
+    if wanted == PICTURE:
+        from service.streaming.drift_picture import draw as drawn
+    else:
+        from service.streaming.drift_page import page as drawn  # type: ignore[assignment]
+    content = await asyncio.to_thread(drawn, said)
+    return Response(content, media_type=wanted, headers=headers)
 
 
 @router.post("/v2/models/{model}/streams/{stream}/drift")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from service.anomaly.drift_advice import evidence_of
+from service.anomaly.drift_evidence import measured
 from service.anomaly.stream import Stream
 from service.anomaly.times import SECOND, rfc3339
 from service.anomaly.track import Outcome
@@ -50,16 +51,21 @@ def _drift(stream: Stream) -> dict[str, Any] | None:
     drift = stream.drift
     if drift is None:
         return None
+    said = evidence_of(drift.signals(), len(stream.subject.sensors))
+    if not drift.learnt:
+        said["because"] = "the reference is still being learnt"
+    elif drift.drifting and not said["signals"]:
+        said["because"] = "what had drifted is back, and has to stay there for a while"
     return {
         "drifting": drift.drifting,
         "learnt": drift.learnt,
         "reference": "the model's" if stream.subject.usual is not None else "the first rows",
-        **evidence_of(drift.signals(), len(stream.subject.sensors)),
+        **said,
     }
 
 
 def drift_history(stream: Stream) -> dict[str, Any]:
-    """What a plot of the drift shows: spreads from the reference by signal, block by block.
+    """All that is known of the drift: what shows it, and for a plot spreads block by block.
 
     Raises:
         Conflict: nobody looks for drift in this stream.
@@ -78,6 +84,8 @@ def drift_history(stream: Stream) -> dict[str, Any]:
         "stream": stream.key.stream,
         **(_drift(stream) or {}),
         "spreads_wanted": drift.spreads,
+        "period_s": stream.track.period / SECOND if stream.track.period else None,
+        **measured(drift),
         "times": [rfc3339(int(end)) for end in ends],
         "spreads": dict(zip(drift.names, shown, strict=True)),
     }

@@ -77,7 +77,9 @@ def _draw_signal(
         )  # fmt: skip
     farthest = max(_farthest(said["spreads"][name]), 2 * wanted)
     axes.set_ylim(-1.15 * farthest, 1.15 * farthest)
-    axes.set_ylabel(literal(name, 16), fontsize=8.5, color=INK_CSS)
+    axes.set_ylabel(
+        literal(name, 20), fontsize=8, color=INK_CSS, rotation=0, ha="right", va="center"
+    )
     axes.tick_params(labelsize=8, colors=QUIET_CSS, length=2)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -14,6 +14,7 @@ from service.anomaly import usual
 from service.anomaly.change import chance, critical, cut, distances, other
 from service.anomaly.drift import Drift, DriftEvent
 from service.anomaly.drift_advice import Drifted, advice
+from service.anomaly.drift_evidence import measured
 from service.errors import CalibrationError, CorruptStream
 
 SECOND = 1_000_000
@@ -56,6 +57,36 @@ def test_a_sensor_that_moves_is_named_with_how_far_and_since_when() -> None:
     ended = _fed(drift, 2_000, 3, start=6_000 * SECOND)
     assert [one.change for one in ended] == ["ended"]
     assert drift.signals() == ()
+
+
+def test_the_evidence_of_a_step_is_what_is_worked_by_hand() -> None:
+    """Blocks of one row: a sensor that is 3, 1, 3, 1 ... and then 13, 11, 13, 11 ..."""
+    given = np.array([[2.0, 0.5], [1.0, 0.5]])
+    drift = Drift.begin(("flow",), block=1, reference=given)
+    values = np.tile([3.0, 1.0], 50) + np.repeat([0.0, 10.0], [60, 40])
+    drift.take([at * SECOND for at in range(100)], np.float32(values[:, None]), [0.5] * 100)
+    assert (drift.since[0], drift.found_by[0]) == (58, "adwin")  # as it seemed after five
+    drift.since[0] = 60
+    said = measured(drift)
+    assert (said["blocks"], said["block_rows"], said["false_change"]) == (100, 1, 0.002)
+    flow = said["evidence"]["flow"]
+    assert flow["reference"] == {"mean": 2.0, "spread": 1.0}
+    assert (flow["now"], flow["spreads"]) == (11.0, 9.0)
+    assert flow["before"] == {"mean": 2.0, "blocks": 60}
+    assert flow["after"] == {"mean": 12.0, "blocks": 40}
+    # Variance 1 + 100 * 0.6 * 0.4 = 25, 1/60 + 1/40 = 1/24, ln(2 ln(100) / 0.001) = 9.128.
+    assert flow["adwin"] == {"apart": 10.0, "by_chance": 4.614}
+    assert flow["kswin"] == {"distance": 1.0, "blocks": 30, "chance": 1.69112e-17}  # 2 / C(60, 30)
+    assert "before" not in said["evidence"]["score"]  # it never changed
+
+
+def test_there_is_no_evidence_while_the_reference_is_learnt() -> None:
+    drift = Drift.begin(SENSORS, block=20)
+    assert measured(drift)["evidence"] == {}
+    _fed(drift, 20 * 29, 1)
+    assert (measured(drift)["blocks"], measured(drift)["evidence"]) == (29, {})
+    _fed(drift, 20, 2, start=580 * SECOND)
+    assert set(measured(drift)["evidence"]) == {*SENSORS, "score"}
 
 
 def test_what_is_elsewhere_than_in_training_from_the_first_row_on_is_far() -> None:

@@ -394,6 +394,13 @@ def test_a_drift_is_told_apart_from_alarms_and_survives_a_move(http: httpx.Clien
     assert abs(told["signals"][0]["spreads"] - 10) < 2
     picture = http.get(f"{path}/drift", headers={"accept": "image/png"})
     assert picture.content.startswith(b"\x89PNG")
+    browser = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    for place in (path, path.replace("/streams/", "/versions/2/streams/")):
+        page = http.get(f"{place}/drift", headers=browser)
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert page.headers["vary"] == "accept"
+        assert "heat has drifted" in page.text
+    assert http.get(f"{path}/drift", headers={"accept": "image/gif"}).status_code == 406
     found = until(lambda: http.get("/audit/records?kind=drift").json()["records"])
     assert found[0]["decision"] == "drift-begun"
     state_url = "/v2/models/windows/versions/2/streams/L7.press/state"
