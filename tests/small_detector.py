@@ -60,14 +60,15 @@ def release_detectors(home: Path) -> None:
 
 
 def release_detector(
-    home: Path, name: str, rate: float = 0.02, adaptive: Adaptive | None = None, **changes: Any
-) -> StoredModel:
-    """Put one into a home; `changes` are fields of its manifest."""
+    home: Path, name: str, rate: float = 0.02, adaptive: Adaptive | None = None,
+    level: str = "ReduceMean", **changes: Any,
+) -> StoredModel:  # fmt: skip
+    """Put one into a home; `level` is what takes means, `changes` are fields of its manifest."""
     folder = home / "built"
     folder.mkdir(parents=True, exist_ok=True)
     files = {"model.onnx": folder / f"{name}.onnx", "calibration.npy": folder / f"{name}.npy"}
     picture = name == "pictures"
-    onnx.save(_graph(picture), files["model.onnx"])
+    onnx.save(_graph(picture, level), files["model.onnx"])
     tensor = PICTURE if picture else WINDOW
     session = ort.InferenceSession(files["model.onnx"], providers=["CPUExecutionProvider"])
     rows = normal_pictures(CALIBRATED) if picture else normal_windows(CALIBRATED)
@@ -116,13 +117,13 @@ def outputs(picture: bool) -> tuple[Tensor, ...]:
     )
 
 
-def _graph(picture: bool) -> onnx.ModelProto:
+def _graph(picture: bool, level: str) -> onnx.ModelProto:
     """See the module; the latent vector is a picture's mean of each row, a window's mean."""
     kind = TensorProto.UINT8 if picture else TensorProto.FLOAT
     source = PICTURE if picture else WINDOW
     nodes = [
         helper.make_node("Cast", [source.name], ["values"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["values", "axes"], ["level"], keepdims=1),
+        helper.make_node(level, ["values", "axes"], ["level"], keepdims=1),
         helper.make_node("Sub", ["values", "level"], ["missed"]),
         helper.make_node("Sub", ["values", "missed"], ["reconstruction"]),
         helper.make_node("Mul", ["missed", "missed"], ["squared"]),
@@ -130,9 +131,9 @@ def _graph(picture: bool) -> onnx.ModelProto:
             "Squeeze" if picture else "Identity",
             ["squared", "channel"] if picture else ["squared"], ["error"],
         ),
-        helper.make_node("ReduceMean", ["error", "all"], ["flat"], keepdims=0),
+        helper.make_node(level, ["error", "all"], ["flat"], keepdims=0),
         helper.make_node("Unsqueeze", ["flat", "channel"], ["score"]),
-        helper.make_node("ReduceMean", ["values", "seen"], ["latent"], keepdims=0),
+        helper.make_node(level, ["values", "seen"], ["latent"], keepdims=0),
     ]  # fmt: skip
     axes = {
         "axes": [2, 3] if picture else [1],

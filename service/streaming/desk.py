@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -43,6 +44,7 @@ class Desk:
         self._find_model = find_model
         self._settings = settings
         self._scorers: dict[LoadedModel, Scorer] = {}
+        self._making = asyncio.Lock()
         care = self._care = Care(engine)
         self._asked = {
             "rows": self._rows, "describe": self._describe, "configure": self._configure,
@@ -65,14 +67,18 @@ class Desk:
 
     async def _scorer(self, model: str, version: str | None) -> Scorer:
         loaded = await self._find_model(model, version)
-        scorer = self._scorers.get(loaded)
-        if scorer is None:
-            scorer = Scorer(loaded)
-            same = (loaded.manifest.name, loaded.manifest.version)
-            for old in [m for m in self._scorers if (m.manifest.name, m.manifest.version) == same]:
-                del self._scorers[old]  # it was unloaded and loaded again
-            self._scorers[loaded] = scorer
-        return scorer
+        if (scorer := self._scorers.get(loaded)) is not None:
+            return scorer
+        async with self._making:  # it runs the graph for a moment, once for all who wait
+            if (scorer := self._scorers.get(loaded)) is None:
+                scorer = await asyncio.to_thread(Scorer, loaded)
+                of = (loaded.manifest.name, loaded.manifest.version)
+                for old in [
+                    m for m in self._scorers if (m.manifest.name, m.manifest.version) == of
+                ]:
+                    del self._scorers[old]  # it was unloaded and loaded again
+                self._scorers[loaded] = scorer
+            return scorer
 
     async def _rows(self, asked: Mapping[str, Any], body: bytes) -> dict[str, Any]:
         scorer = await self._scorer(asked["model"], asked["version"])

@@ -24,7 +24,6 @@ from service.explain.parameters import ExplainParameters
 from service.explain_jobs import JobStore
 from service.inference.registry import LoadedModel
 from service.streaming.engine import Engine
-from service.streaming.scoring import Scorer
 from service.streaming.store import StreamStore
 
 FindModel = Callable[[str, str | None], Awaitable[LoadedModel]]
@@ -135,9 +134,9 @@ class EvidenceDesk:
     async def _recorded(self, model: LoadedModel, said: dict[str, Any], window: bytes) -> None:
         event, prediction_id = said["event"], said["prediction_id"]
         if not await asyncio.to_thread(self._has, prediction_id):
-            scorer = Scorer(model)
-            shape = (1, scorer.subject.steps, len(scorer.subject.sensors))
-            inputs = scorer.inputs(np.frombuffer(window, np.float32).reshape(shape))
+            tensor = model.manifest.inputs[0]
+            rows = np.frombuffer(window, np.float32).reshape(1, -1, len(tensor.features or ()))
+            inputs = model.admit({tensor.name: rows})
             outputs = await asyncio.to_thread(lambda: model.answer(model.predict(inputs)))
             context = RequestContext(event["alarm"][:128], CALLER)
             _, durable = self._recorder.prediction(

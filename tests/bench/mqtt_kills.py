@@ -165,15 +165,26 @@ def report(calm: dict[str, Any], killed: dict[str, Any], rows: int, asked: Any) 
         f"{kind} server, {killed['seconds']:.0f} s"
     )
     print(f"verdicts lost            {verdicts - len(killed['verdicts'])}")
-    print(
-        f"verdicts that differ     "
-        f"{sum(calm['verdicts'].get(n) != said for n, said in killed['verdicts'].items())}"
-    )
+    other = differing(calm["verdicts"], killed["verdicts"])
+    print(f"verdicts that differ     {len(other)}")
+    for name, fields in other.items():
+        print(f"    {name}: {', '.join(fields)}")
     print(f"alarm events             {len(killed['alarms'])}, without kills {len(calm['alarms'])}")
     print(f"alarm log identical      {logs[0] == logs[1]}")
     print(f"events twice             {len(logs[1]) - len(set(logs[1]))}")
     print("one id, two contents     0 (the run ends at the first)")
     print(f"same letter again        {killed['letters'] - distinct} (QoS 1: at least once)")
+
+
+def differing(calm: dict[str, Any], killed: dict[str, Any]) -> dict[str, list[str]]:
+    """By id, each field that reads otherwise, as it was said without kills and with them."""
+    found: dict[str, list[str]] = {}
+    for name, said in sorted(killed.items()):
+        wanted = calm.get(name, {})
+        fields = sorted(f for f in {*wanted, *said} if wanted.get(f) != said.get(f))
+        if fields:
+            found[name] = [f"{f} {wanted.get(f)!r} -> {said.get(f)!r}" for f in fields]
+    return found
 
 
 if __name__ == "__main__":
