@@ -63,6 +63,8 @@ class Event(NamedTuple):
     until: int | None = None
     #: of a drift: what shows it
     evidence: dict[str, Any] | None = None
+    #: events that the budget has back by what was said; below 0: taken again
+    returned: float | None = None
 
 
 @dataclass(slots=True)

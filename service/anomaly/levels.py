@@ -4,17 +4,15 @@ Rows of a run that may become an alarm are held back: they change nothing while 
 becomes an alarm they are forgotten with it, for a fault must not become normal; if not, they were
 false and count.
 
-A budget of events is kept as one keeps a purse, which is filled at the budget's pace and holds so
-many events at most. Every alarm takes one out; where none is left it is a debt, and the level is
-lowered by `exp(-caution * debt)` until it is paid off. Once the level is below 1 / (n + 1), the
-smallest p-value that n scores can give, no row can exceed: there are never more alarms than
+A budget of events is kept in a purse (`purse.py`): a debt lowers the level. Once the level is below
+1 / (n + 1), the smallest p-value that n scores can give, no row can exceed: beside those that
+people call true there are never more alarms than
 `budget * hours + saved + 1 + ln(level * (n + 1)) / caution`, whatever the process does. The price
 is a stream that is less sensitive for a while after more alarms than were saved for.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 
 from service.anomaly.adaptive import AdaptiveConformal, Judgement
 from service.anomaly.conformal import fewest_rows
+from service.anomaly.purse import Purse
 from service.anomaly.stream_config import StreamConfig
 from service.calibration import Adaptive
 
@@ -44,7 +43,7 @@ class Levels:
         average: moving average of the scores.
         base: their slow mean, which they are judged as multiples of where a stream follows drift.
         seen: rows in it.
-        debt: alarm events that the budget has not paid off yet; what is saved is below 0.
+        purse: of the budget of events.
     """
 
     wanted: int = -1
@@ -54,7 +53,7 @@ class Levels:
     average: float | None = None
     base: float = 0.0
     seen: int = 0
-    debt: float = 0.0
+    purse: Purse = field(default_factory=Purse)
 
     @property
     def ready(self) -> bool:
@@ -127,22 +126,14 @@ class Levels:
         self.warm.append(score)
 
     def look(self, score: float, config: StreamConfig) -> Judgement:
-        """What is to be said of a score at the level that the debt leaves; nothing is learnt."""
+        """What is to be said of a score at the level that the purse leaves; nothing is learnt."""
         assert self.judge is not None
         said = self.judge.judge(score, True)
-        if self.debt <= 0 or config.events is None:
+        lowered = self.purse.lowered(config)
+        if lowered == 1:
             return said
-        alpha = said.alpha * math.exp(-config.caution * self.debt)
+        alpha = said.alpha * lowered
         return Judgement(said.p_value, alpha, said.p_value <= alpha)
-
-    def pay(self, config: StreamConfig, period_s: float) -> None:
-        """A row's time has passed: so much of the debt is paid off."""
-        paid = (config.events or 0.0) * period_s / 3600
-        self.debt = max(-config.saved_events, self.debt - paid)
-
-    def owe(self) -> None:
-        """An alarm was raised."""
-        self.debt += 1
 
     def hold(self, score: float) -> None:
         """It exceeds, and may become an alarm."""
@@ -170,5 +161,5 @@ class Levels:
         """All of it but the judge, as JSON values."""
         return {
             "wanted": self.wanted, "warm": self.warm, "held": self.held, "average": self.average,
-            "base": self.base, "seen": self.seen, "debt": self.debt,
+            "base": self.base, "seen": self.seen, "purse": self.purse.to_json(),
         }  # fmt: skip

@@ -15,12 +15,13 @@ from service.anomaly.alarms import Alarm
 from service.anomaly.drift import Drift
 from service.anomaly.feedback import Feedback
 from service.anomaly.levels import Levels
+from service.anomaly.purse import Purse
 from service.anomaly.stream import Counts, Stream, StreamKey, Subject
 from service.anomaly.stream_config import StreamConfig
 from service.anomaly.track import Track
 from service.errors import CorruptStream
 
-_MAGIC: Final = b"glassline.stream/2\n"
+_MAGIC: Final = b"glassline.stream/3\n"
 #: bytes of the head, of times, of values, of the judge, of drift
 _SIZES: Final = struct.Struct("<IIIII")
 
@@ -87,7 +88,7 @@ def restore(content: bytes, subject: Subject) -> Stream:
         steps, period, gap, np.frombuffer(times, "<i8").tolist(), table,
         [tuple(one) for one in head["outcomes"]], run,
     )  # fmt: skip
-    levels = Levels(**head["levels"])
+    levels = Levels(**{**head["levels"], "purse": Purse.of_json(head["levels"]["purse"])})
     levels.judge = AdaptiveConformal.restore(judge) if judge else None
     return Stream(
         key, subject, StreamConfig.model_validate(head["config"]), track, levels,

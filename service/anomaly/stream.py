@@ -20,6 +20,7 @@ from service.anomaly.drift import Drift
 from service.anomaly.drift_advice import evidence_of
 from service.anomaly.feedback import Feedback, Verdict
 from service.anomaly.levels import Levels
+from service.anomaly.purse import Purse
 from service.anomaly.staged import Row, Staged, answer_to
 from service.anomaly.stream_config import StreamConfig
 from service.anomaly.subject import Counts, StreamKey, Subject
@@ -27,8 +28,6 @@ from service.anomaly.times import SECOND, rfc3339
 from service.anomaly.track import SPARE, Outcome, Track
 from service.errors import Conflict
 
-#: Sensors that are named as contributors of an alarm.
-NAMED = 3
 _WARMING_UP = Outcome("warming-up")
 
 
@@ -67,7 +66,7 @@ class Stream:
             drift = Drift.begin(
                 subject.sensors, config.drift_rows, config.drift_spreads, subject.usual
             )
-        levels = Levels(debt=-config.saved_events)
+        levels = Levels(purse=Purse.begin(config.saved_events))
         return cls(key, subject, config, track, levels, drift=drift)
 
     def stage(
@@ -216,17 +215,17 @@ class Stream:
             levels.follow(config, period_s)
             return Outcome("warming-up", score), []
         self.counts.observed += period
-        levels.pay(config, period_s)
+        levels.purse.pay(config, period_s)
         p_value, alpha, over = levels.look(score, config)
         faulty = alarm.faulty
         exceeding = p_value <= alarm.staying(alpha, config.deadband) if faulty else over
         reading = Reading(score, p_value, alpha)
         if exceeding and share is not None:
-            reading = reading._replace(contributors=self._contributors(share))
+            reading = reading._replace(contributors=about.contributors(share))
         events = alarm.step(config, row.time, exceeding, reading, historical)
         self._learn(row.time, score, exceeding, period_s)
         if any(event.change == "raised" for event in events):
-            levels.owe()
+            levels.purse.take(alarm.number, self.counts.observed, config)
             self.counts.live_alarms += not historical
         state = "active" if alarm.active else "pending" if exceeding else "normal"
         verdict = "anomaly" if over else "normal"
@@ -247,14 +246,17 @@ class Stream:
 
     def say(
         self, number: int, verdict: Verdict, time: int, by: str, comment: str | None
-    ) -> tuple[Event, str]:
-        """Somebody says whether an alarm was a true one; what follows for calibration.
+    ) -> tuple[Event, dict[str, str]]:
+        """Somebody says whether an alarm was a true one; what follows, in words.
 
         Raises:
             UnknownAlarm: there is none of this number, or it is long over.
         """
         event = self.alarm.judged(number, verdict, time, by, comment)
-        return event, self.feedback.say(number, verdict)
+        calibration, now = self.feedback.say(number, verdict), self.counts.observed
+        returned, budget = self.levels.purse.say(number, verdict == "true", now, self.config)
+        event = event._replace(returned=returned or None)
+        return event, {"calibration": calibration, "budget": budget}
 
     def rebase(self, time: int, by: str, comment: str | None) -> Event:
         """Somebody says that what is now is right: drift is told from here on.
@@ -288,12 +290,5 @@ class Stream:
                 for taught in self.feedback.due(self.counts.scored, levels.judge.buffer):
                     levels.judge.learn(taught)
 
-    def _contributors(self, share: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
-        total = float(share.sum())
-        if not total > 0:
-            return ()
-        first = np.argsort(-share, kind="stable")[:NAMED].tolist()
-        return tuple((self.subject.sensors[at], round(float(share[at]) / total, 4)) for at in first)
 
-
-__all__ = ["NAMED", "Counts", "Staged", "Stream", "StreamKey", "Subject"]
+__all__ = ["Counts", "Staged", "Stream", "StreamKey", "Subject"]

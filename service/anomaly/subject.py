@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.calibration import Adaptive
+
+#: Sensors that are named as contributors of an alarm.
+NAMED: Final = 3
 
 
 class StreamKey(NamedTuple):
@@ -49,6 +52,18 @@ class Subject:
     period_s: float | None = None
     #: (2, C + 1) mean and spread of each sensor and of the score on rows without an anomaly
     usual: NDArray[np.float64] | None = None
+
+    def contributors(self, share: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
+        """Sensors that contributed most to an error, and their shares of it, the largest first.
+
+        Args:
+            share: (C,) of each sensor, any unit.
+        """
+        total = float(share.sum())
+        if not total > 0:
+            return ()
+        first = np.argsort(-share, kind="stable")[:NAMED].tolist()
+        return tuple((self.sensors[at], round(float(share[at]) / total, 4)) for at in first)
 
 
 @dataclass(slots=True)

@@ -55,7 +55,7 @@ class Care:
             line = work.announce(stream, event)
             work.owe("act", {"event": line, "caller": asked["caller"]})
             stream_metrics.FEEDBACK.labels(key.model, key.version, verdict).inc()
-            return {**line, "calibration": follows, "precision": stream.feedback.precision}
+            return {**line, **follows, "precision": stream.feedback.precision}
 
         answer: dict[str, Any] = await self._engine.act(key, do)
         return answer

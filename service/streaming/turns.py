@@ -246,6 +246,8 @@ def event_json(key: StreamKey, event: Event) -> dict[str, Any]:
     for name in ("by", "comment"):
         if getattr(event, name) is not None:
             said[name] = getattr(event, name)
+    if event.returned is not None:
+        said["budget_returned"] = event.returned
     if event.until is not None:
         said["until"] = rfc3339(event.until)
     if event.change.startswith("drift"):

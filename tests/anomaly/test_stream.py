@@ -266,7 +266,7 @@ def test_a_budget_of_events_holds_whatever_the_process_does() -> None:
     # As levels.py has it; the level is at most twice the rate.
     most = 1 * hours + saved + 1 + np.log(2 * 0.02 * 1001) / caution
     assert 2 <= len(raised) <= most
-    assert one.levels.debt > -saved
+    assert one.levels.purse.debt > -saved
 
 
 def test_a_stream_that_follows_judges_multiples_of_its_own_mean() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
+from service.anomaly.alarms import Event
 from service.anomaly.snapshots import snapshot
-from service.anomaly.stream import StreamKey
+from service.anomaly.stream import Stream, StreamKey
 from service.anomaly.stream_config import StreamConfig
 from service.anomaly.times import SECOND
 from service.errors import Conflict, StreamRefused, Unavailable
@@ -20,8 +24,10 @@ from service.store import ModelStore
 from service.streaming import memory
 from service.streaming.care import Care
 from service.streaming.engine import Engine
+from service.streaming.journal import RowsEntry, unpacked
 from service.streaming.scoring import Scorer
 from service.streaming.store import StreamStore
+from service.streaming.turns import event_json
 from tests.small_detector import release_detector
 
 CONFIG = StreamConfig(rate=0.02, warm_up_rows=0, on_delay_s=1, off_delay_s=1, period_s=1)
@@ -118,6 +124,87 @@ def test_what_people_said_and_what_has_drifted_come_back_after_a_kill(
 
     with_engine(tmp_path / "s.db", scorer, live)
     with_engine(tmp_path / "s.db", scorer, again)
+
+
+def test_a_true_alarm_gives_its_event_back_once_whatever_is_killed_and_replays_byte_for_byte(
+    tmp_path: Path, scorer: Scorer
+) -> None:
+    config = CONFIG.model_copy(update={"events_per_hour": 1.0, "saved_events": 0.0})
+    path = tmp_path / "s.db"
+    debts: list[float] = []
+
+    async def alarmed(engine: Engine, *firsts: int) -> None:
+        for first in firsts:
+            for start, level in ((first, 0.0), (first + 20, 6.0), (first + 26, 0.0)):
+                sent = rows(start, 6 if level else 20, level=level)
+                await engine.offer(scorer, {key("L1.a"): sent}, False, config)
+
+    def note(engine: Engine) -> None:
+        debts.append(round(engine.memory.streams[key("L1.a")].levels.purse.debt, 2))
+
+    async def say(engine: Engine, verdict: str) -> dict[str, Any]:
+        said = {"alarm": key("L1.a").alarm_id(1), "verdict": verdict, "by": "Ada", "caller": "hmi"}
+        return await Care(engine).feedback(said, b"")
+
+    async def first(engine: Engine) -> None:
+        await alarmed(engine, 0)
+        note(engine)
+        answer = await say(engine, "true")
+        assert answer["budget_returned"] == pytest.approx(1, abs=0.02)
+        assert "given back" in answer["budget"]
+        note(engine)
+
+    async def again(engine: Engine) -> None:
+        note(engine)
+        answer = await say(engine, "true")  # whoever got no answer says it again
+        assert ("budget_returned" in answer, answer["budget"]) == (
+            False, "it has its event back already"
+        )  # fmt: skip
+        note(engine)
+        await alarmed(engine, 46)
+        assert (await say(engine, "false"))["budget_returned"] == pytest.approx(-1, abs=0.03)
+        await alarmed(engine, 92)
+        note(engine)
+
+    with_engine(path, scorer, first)
+    with_engine(path, scorer, again)
+    # Taken, given back, back after the kill, and not given back twice.
+    assert debts[:4] == pytest.approx([1, 0, 0, 0], abs=0.02)
+    assert debts[4] > 1  # the last word was false
+    store = StreamStore(path)
+    assert logged(store, scorer) == [body for _, _, body in store.events(0, 100, live=True)]
+    assert [said["event"]["change"] for said in acts(store)] == [
+        "judged-true", "judged-true", "judged-false"
+    ]  # fmt: skip
+    assert acts(store)[0]["event"]["budget_returned"] == pytest.approx(1, abs=0.02)
+    store.close()
+
+
+def logged(store: StreamStore, scorer: Scorer) -> list[str]:
+    """The alarm log that the journal gives when it is gone through once more, from its start."""
+    streams: dict[StreamKey, Stream] = {}
+    lines: list[str] = []
+    for _, content in store.journal():
+        for entry in unpacked(content):
+            events: list[Event] = []
+            if isinstance(entry, RowsEntry):
+                one = streams[entry.key]
+                staged = one.stage(entry.times.tolist(), entry.values, entry.historical)
+                events = one.conclude(staged, entry.scores, entry.shares)[1]
+            elif entry.what == "begin":
+                config = StreamConfig.model_validate(entry.said)
+                streams[entry.key] = Stream.begin(entry.key, scorer.subject, config)
+            else:
+                assert entry.what == "feedback"
+                events = [streams[entry.key].say(**entry.said)[0]]
+            said = [event_json(entry.key, event) for event in events]
+            lines += [orjson.dumps(line, option=orjson.OPT_SORT_KEYS).decode() for line in said]
+    return lines
+
+
+def acts(store: StreamStore) -> list[dict[str, Any]]:
+    """What is owed to the audit log for what people did."""
+    return [json.loads(said) for _, kind, said, _ in store.owed(100) if kind == "act"]
 
 
 def test_who_is_at_fault_is_refused_alone(tmp_path: Path, scorer: Scorer) -> None:
