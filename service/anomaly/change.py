@@ -1,9 +1,8 @@
 """Two tests for a change in what a signal does, over all signals of a stream at once.
 
 Both look at a table of the last values, and at nothing else: what they find follows from the table,
-so that a stream that is brought back finds the same. (River has both, as objects whose state cannot
-be taken out; its import takes 3 s and 229 MB, and its KSWIN 0.6 ms a value. It is the oracle of the
-tests instead.)
+so that a stream that is brought back finds the same. River has both too, and is the oracle of the
+tests; `streams.md` says with figures why it does not run here.
 """
 
 from __future__ import annotations
