@@ -19,23 +19,21 @@ import aiomqtt
 import httpx
 import orjson
 
-from service.connectors import letters
 from service.connectors.backoff import Backoff
 from service.connectors.config import Config
 from service.connectors.feed import AlarmFeed
 from service.connectors.forwarder import Forwarder
+from service.connectors.intake import Intake
 from service.connectors.ledger import Ledger
 from service.connectors.letters import Letter
 from service.connectors.link import Link, open_link
 from service.connectors.meters import Meters
 from service.connectors.outbox import Outbox
-from service.connectors.routes import Routes
-from service.errors import InvalidRequest, Unavailable
+from service.errors import Unavailable
 
 _log = logging.getLogger("glassline.bridge")
 #: Messages that become one transaction, and letters on their way to the broker at a time.
 _TOGETHER = 500
-_FULL_S = 0.2
 _REFUSED_S = 5.0
 _METERS_S = 10.0
 #: How the last connection ended.
@@ -59,7 +57,6 @@ class Bridge:
         config.store.file.parent.mkdir(parents=True, exist_ok=True)
         self._ledger = Ledger(config.store.file, config.store.remember_days * 86_400)
         self._outbox = Outbox(self._ledger, self._meters)
-        self._routes = Routes(config)
         key = config.api_key()
         self._http = httpx.AsyncClient(
             base_url=config.server.url.rstrip("/"),
@@ -71,8 +68,8 @@ class Bridge:
         self._feed = AlarmFeed(
             self._http, self._ledger, self._outbox, self._meters, config.publish.prefix
         )
+        self._intake = Intake(config, self._ledger, self._outbox, self._meters)
         self._since = datetime.now(UTC)
-        self._full = False
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; what was begun is on disk when this returns."""
@@ -148,45 +145,11 @@ class Bridge:
             together = [first]
             while len(incoming) and len(together) < _TOGETHER:
                 together.append(await anext(incoming))
-            await self._room()
-            await self._keep(together)
+            await self._intake.room()
+            changed = await self._intake.keep(together)
             for message in together:
                 link.acknowledge(message)
-
-    async def _room(self) -> None:
-        """Wait while the inbox is full: unacknowledged, the broker keeps what it has."""
-        while self._ledger.inbox >= self._config.store.inbox:
-            if not self._full:
-                _log.warning("inbox: full; the broker keeps what comes until there is room")
-            self._full = True
-            await asyncio.sleep(_FULL_S)
-        self._full = False
-
-    async def _keep(self, messages: list[aiomqtt.Message]) -> None:
-        """Rows into the inbox, everything else into the outbox as a dead letter."""
-        rows, dead = [], []
-        largest = self._config.store.payload_bytes
-        for message in messages:
-            topic = str(message.topic)
-            payload = message.payload if isinstance(message.payload, bytes) else b""
-            try:
-                if len(payload) > largest:
-                    raise InvalidRequest(
-                        f"payload: {len(payload)} bytes, at most {largest} are taken. Send fewer "
-                        "rows a message, or raise store.payload_bytes of the bridge."
-                    )
-                rows.append((self._routes.key(topic), topic, payload))
-            except InvalidRequest as error:
-                _log.warning("%s: message refused: %s", topic, error)
-                to = self._config.dead_letter_topic
-                dead.append(letters.dead(topic, payload, str(error), to))
-        if rows:
-            await self._ledger.arrive(rows)
-        if dead:
-            await self._outbox.put(dead)
-        self._meters.messages.labels("kept").inc(len(rows))
-        self._meters.messages.labels("dead-letter").inc(len(dead))
-        self._forwarder.wake({key for key, _, _ in rows})
+            self._forwarder.wake(changed)
 
     async def _publish(self, link: Link) -> None:
         """The outbox to the broker, in order."""

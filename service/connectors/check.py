@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from typing import Any
 
 import aiomqtt
 import httpx
@@ -33,7 +34,8 @@ async def look(config: Config, console: Console) -> int:
     table = Table("broker is asked for", "for example", "becomes")
     for one in config.subscribe:
         topic, to = _example(one)
-        table.add_row(Pattern(one.topic).filter, topic, f"POST {to.path}")
+        joined = f", of {len(one.join.sensors)} sensors" if one.join else ""
+        table.add_row(Pattern(one.topic).filter, topic, f"POST {to.path}{joined}")
     if config.feedback:
         table.add_row(Pattern(config.feedback.topic).filter, "", "feedback on alarms")
     console.print(table)
@@ -70,7 +72,10 @@ async def _broker(config: Config) -> str:
 
 async def _server(config: Config) -> list[tuple[str, str]]:
     """What is wrong with the server, and with each model that a subscription names outright."""
-    models = sorted({one.model for one in config.subscribe if not slots(one.model)})
+    models: dict[str, set[str]] = {}
+    for one in config.subscribe:
+        if not slots(one.model):
+            models.setdefault(one.model, set()).update(one.join.sensors if one.join else ())
     said = []
     try:
         key = config.api_key()
@@ -81,13 +86,33 @@ async def _server(config: Config) -> list[tuple[str, str]]:
             httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as http,
         ):
             said.append(("server", _trouble(await http.get(_HEALTH))))
-            for model in models:
+            for model, sensors in sorted(models.items()):
                 name, at, version = model.partition("@")
                 path = f"/v2/models/{name}" + (f"/versions/{version}" if at else "")
-                said.append((f"model {model}", _trouble(await http.get(path))))
+                answer = await http.get(path)
+                trouble = _trouble(answer) or _strangers(answer, sensors)
+                said.append((f"model {model}", trouble))
     except (httpx.HTTPError, GlasslineError, TimeoutError) as error:
         said.append(("server", f"{config.server.url}: {str(error) or 'no answer'}"))
     return said
+
+
+def _strangers(response: httpx.Response, sensors: set[str]) -> str:
+    """What is wrong with the sensors of joins, by the metadata of their model."""
+    try:
+        model: Any = response.json()
+    except ValueError:
+        model = None
+    if not isinstance(model, dict):
+        return "the answer is no JSON object; is this Glassline?"
+    tensors = model.get("inputs", ())
+    known = [name for one in tensors for name in one.get("parameters", {}).get("features", ())]
+    if not known or sensors <= set(known):
+        return ""
+    return (
+        f"join.sensors: {', '.join(sorted(sensors - set(known)))}: no such sensor; there are "
+        f"{', '.join(known)}"
+    )
 
 
 def _trouble(response: httpx.Response) -> str:

@@ -61,6 +61,14 @@ stream = "{line}.{group}"
 # values_field = "values"       # where sensors stand in an object of their own
 # rename = { temp = "Temperature" }
 
+# One sensor a topic: 3.2, or {"value": 3.2, "time": "2026-11-26T08:00:00Z"}
+# [[subscribe]]
+# topic = "plant/{line}/{group}/{sensor}"
+# model = "skab"
+# stream = "{line}.{group}"
+# join = { sensors = ["Pressure", "Temperature"], wait_s = 2 }  # values of one time are a row
+# join = { sensors = ["Pressure", "Temperature"], period_s = 1, hold_s = 60 }  # or: last values
+
 [feedback]
 topic = "plant/feedback"        # {"alarm": ID, "verdict": "false", "by": NAME, "comment": ...}
 """

@@ -14,6 +14,8 @@ from service.errors import InvalidParameter
 
 PASSWORD = "GLASSLINE_MQTT_PASSWORD"
 API_KEY = "GLASSLINE_API_KEY"
+#: The level of a topic that names a sensor.
+SENSOR = "sensor"
 
 
 def _pattern(text: str) -> str:
@@ -107,6 +109,30 @@ class Meters(_Part):
     textfile: Path | None = None
 
 
+class Join(_Part):
+    """How single values, each on the topic of its sensor, become rows."""
+
+    #: By the model's names; a row with all of them is whole.
+    sensors: tuple[str, ...] = Field(min_length=1, max_length=1000)
+    value_field: str = Field("value", min_length=1)
+    #: So long, by the times of the values, is waited for what lacks.
+    wait_s: float = Field(2.0, ge=0, le=3600)
+    #: 0: values of one time are a row. Else a row at every multiple, of the last values.
+    period_s: float = Field(0.0, ge=0, le=86_400)
+    #: A last value that is older is no value any more.
+    hold_s: float = Field(60.0, ge=0)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if len(set(self.sensors)) != len(self.sensors) or {"", "time"} & set(self.sensors):
+            raise ValueError("sensors: wanted names, each once, and none called 'time'")
+        if self.period_s and not 0.001 <= self.period_s:
+            raise ValueError("period_s: wanted 0.001 or more, or 0")
+        if self.period_s and max(self.hold_s, self.wait_s) > 1000 * self.period_s:
+            raise ValueError("hold_s and wait_s: wanted at most 1000 times period_s")
+        return self
+
+
 class Subscription(_Part):
     """Topics whose messages are rows of streams."""
 
@@ -119,10 +145,30 @@ class Subscription(_Part):
     time_unit: Literal["rfc3339", "s", "ms", "us", "ns"] = "rfc3339"
     values_field: str = ""
     rename: dict[str, str] = {}
+    join: Join | None = None
+
+    @property
+    def made(self) -> Self:
+        """How rows are read that the bridge itself made of single values."""
+        if self.join is None:
+            return self
+        plain = {"time_field": "time", "time_unit": "rfc3339"}
+        return self.model_copy(update={**plain, "rename": {}, "join": None})
+
+    @model_validator(mode="after")
+    def _joins(self) -> Self:
+        if (SENSOR in Pattern(self.topic).names) != (self.join is not None):
+            raise ValueError(
+                "a topic with a level {sensor} wants join = { sensors = [...] }, and the other way "
+                "round"
+            )
+        if self.join is not None and self.values_field:
+            raise ValueError("values_field is of whole rows, and join of single values")
+        return self
 
     @model_validator(mode="after")
     def _named(self) -> Self:
-        known = set(Pattern(self.topic).names)
+        known = set(Pattern(self.topic).names) - {SENSOR}
         for template in (self.model, self.stream):
             if missing := sorted(set(slots(template)) - known):
                 raise ValueError(

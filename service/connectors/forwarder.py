@@ -18,7 +18,8 @@ import orjson
 from service.connectors import feedback, letters
 from service.connectors.backoff import Backoff
 from service.connectors.config import Config
-from service.connectors.ledger import Arrival, Ledger
+from service.connectors.entries import Arrival
+from service.connectors.ledger import Ledger
 from service.connectors.meters import Meters
 from service.connectors.outbox import Outbox
 from service.connectors.payloads import aged, parse
@@ -143,7 +144,7 @@ class Forwarder:
         for one in arrivals:
             try:
                 to = self._routes.destination(one.topic)
-                said = aged(parse(one.payload, to.form), to.form.historical_after_s)
+                said = aged(parse(one.payload, to.form.made), to.form.historical_after_s)
             except InvalidRequest as error:
                 if batch is not None:
                     break  # its turn comes, after what came before it

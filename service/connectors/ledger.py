@@ -10,15 +10,15 @@ import asyncio
 import fcntl
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
+from service.connectors.entries import Arrival, Fold, Kept, Message, Posted
 from service.connectors.letters import Letter
 from service.errors import Conflict, Unavailable
 
@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     topic TEXT NOT NULL, payload BLOB NOT NULL, sha256 TEXT NOT NULL, published_at REAL);
 CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (number) WHERE published_at IS NULL;
 CREATE INDEX IF NOT EXISTS outbox_done ON outbox (published_at) WHERE published_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS joins (key TEXT PRIMARY KEY, state BLOB NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 #: Asked for together, at most this many things are one transaction.
@@ -40,32 +41,6 @@ _TOGETHER = 512
 _KEEP_S, _TIDY_S = 120.0, 30.0
 Result = TypeVar("Result")
 _Job = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A message that came.
-
-    Attributes:
-        id: in the order of arrival.
-        topic: it came on.
-        payload: as it came.
-        done: rows of it that are worked off already.
-    """
-
-    id: int
-    topic: str
-    payload: bytes
-    done: int = 0
-
-
-@dataclass(frozen=True)
-class Posted:
-    """What became of letters: new ones, such as stood there already, and contradictions."""
-
-    new: int
-    again: int
-    conflicts: tuple[str, ...]
 
 
 class Ledger:
@@ -98,14 +73,37 @@ class Ledger:
         self._thread.start()
         opened.result()
 
-    async def arrive(self, messages: Sequence[tuple[str, str, bytes]]) -> None:
-        """Keep messages (key, topic, payload); durable when this returns."""
-        await self._do(
-            lambda db: db.executemany(
-                "INSERT INTO inbox (key, topic, payload) VALUES (?, ?, ?)", messages
-            )
-        )
-        self.inbox += len(messages)
+    async def arrive(
+        self,
+        messages: Sequence[Message],
+        joins: Mapping[str, Fold],
+        letters: Sequence[Letter] = (),
+    ) -> Kept:
+        """Keep what came; durable when this returns.
+
+        Args:
+            messages: key, topic, payload.
+            joins: what is made of single values, by key.
+            letters: about messages that cannot be taken.
+        """
+
+        def all_(db: sqlite3.Connection) -> tuple[int, Kept]:
+            rows, dead, now = list(messages), list(letters), time.time()
+            for key, fold in joins.items():
+                found = db.execute("SELECT state FROM joins WHERE key = ?", (key,)).fetchone()
+                joined = fold(found[0] if found else None)
+                db.execute(
+                    "INSERT OR REPLACE INTO joins VALUES (?, ?, ?)", (key, joined.state, now)
+                )
+                rows += joined.messages
+                dead += joined.letters
+            db.executemany("INSERT INTO inbox (key, topic, payload) VALUES (?, ?, ?)", rows)
+            keys = frozenset(key for key, _, _ in rows)
+            return len(rows), Kept(keys, dead, _post(db, dead))
+
+        waiting, kept = await self._do(all_)
+        self.inbox += waiting
+        return kept
 
     async def keys(self) -> list[str]:
         """Keys that have messages, the longest waiting first."""
@@ -248,6 +246,7 @@ class Ledger:
             said,
         )
         db.execute("DELETE FROM outbox WHERE published_at < ?", (now - self._remember_s,))
+        db.execute("DELETE FROM joins WHERE at < ?", (now - self._remember_s,))
 
 
 def _post(db: sqlite3.Connection, letters: Sequence[Letter]) -> Posted:

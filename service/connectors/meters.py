@@ -24,6 +24,11 @@ class Meters:
             "glassline_bridge_messages", "Messages that came, by what became of them.",
             ["outcome"], registry=self.registry,
         )  # fmt: skip
+        self.values = Counter(
+            "glassline_bridge_values", "Single values of sensors: taken into a row, known again,"
+            " late for their row, or different from the one of their time.",
+            ["outcome"], registry=self.registry,
+        )  # fmt: skip
         self.rows = Counter(
             "glassline_bridge_rows", "Rows that the server answered: accepted, duplicates, late.",
             ["outcome"], registry=self.registry,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from service.connectors.ledger import Arrival, Ledger
+from service.connectors.entries import Arrival, Fold, Kept, Message, Posted
+from service.connectors.ledger import Ledger
 from service.connectors.letters import Letter
 from service.connectors.meters import Meters
 
@@ -34,7 +35,17 @@ class Outbox:
         mark: tuple[str, str] | None = None,
     ) -> None:
         """Keep letters, see `Ledger.post`; durable when this returns."""
-        done = await self._ledger.post(letters, finished, begun, mark)
+        self._noted(letters, await self._ledger.post(letters, finished, begun, mark))
+
+    async def arrive(
+        self, messages: Sequence[Message], joins: Mapping[str, Fold], letters: Sequence[Letter]
+    ) -> Kept:
+        """Keep what came, see `Ledger.arrive`."""
+        kept = await self._ledger.arrive(messages, joins, letters)
+        self._noted(kept.letters, kept.posted)
+        return kept
+
+    def _noted(self, letters: Sequence[Letter], done: Posted) -> None:
         for one in letters:
             self._meters.letters.labels(one.kind).inc()
         self._meters.withheld.labels("again").inc(done.again)

@@ -74,7 +74,7 @@ def aged(said: Rows, after_s: float) -> Rows:
 
 def _row(said: Any, place: int, form: Subscription) -> dict[str, Any]:
     if not isinstance(said, dict):
-        raise MalformedBody(f"payload: row {place}: got {_kind(said)}, wanted an object {_EXAMPLE}")
+        raise MalformedBody(f"payload: row {place}: got {kind(said)}, wanted an object {_EXAMPLE}")
     if form.time_field not in said:
         raise MalformedBody(
             f"payload: row {place}: no '{form.time_field}'; every row has its time."
@@ -84,10 +84,10 @@ def _row(said: Any, place: int, form: Subscription) -> dict[str, Any]:
         values = said.get(form.values_field)
         if not isinstance(values, dict):
             raise MalformedBody(
-                f"payload: row {place}: '{form.values_field}': got {_kind(values)}, wanted an "
+                f"payload: row {place}: '{form.values_field}': got {kind(values)}, wanted an "
                 "object of sensors and their values."
             )
-    row = {"time": _moment(said[form.time_field], place, form)}
+    row = {"time": moment(said[form.time_field], place, form)}
     return row | _renamed(values, place, form)
 
 
@@ -105,31 +105,32 @@ def _renamed(values: Mapping[str, Any], place: int, form: Subscription) -> dict[
     return kept
 
 
-def _moment(said: Any, place: int, form: Subscription) -> str:
+def moment(said: Any, place: int, form: Subscription) -> str:
     """RFC 3339, whatever the sender counts in; numbers are counted exactly in integers."""
     if form.time_unit == "rfc3339":
         if not isinstance(said, str):
             raise MalformedBody(
-                f"payload: row {place}: '{form.time_field}': got {_kind(said)}, wanted RFC 3339 "
+                f"payload: row {place}: '{form.time_field}': got {kind(said)}, wanted RFC 3339 "
                 "text, or time_unit in the bridge's configuration."
             )
         return said
     if isinstance(said, bool) or not isinstance(said, (int, float)):
         raise MalformedBody(
-            f"payload: row {place}: '{form.time_field}': got {_kind(said)}, wanted a number of "
+            f"payload: row {place}: '{form.time_field}': got {kind(said)}, wanted a number of "
             f"{form.time_unit} since 1970."
         )
     parts = _PER_SECOND[form.time_unit]
     micro = said * 1_000_000 // parts if isinstance(said, int) else round(said * 1_000_000 / parts)
     try:
-        moment = _EPOCH + timedelta(microseconds=micro)
+        found = _EPOCH + timedelta(microseconds=micro)
     except OverflowError:
         raise MalformedBody(
             f"payload: row {place}: '{form.time_field}' is {said}, which no calendar has; is it "
             f"in {form.time_unit}?"
         ) from None
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return found.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
+    """What was sent instead, for a message: its type and its beginning."""
     return "null" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from service.connectors.config import Config, Subscription
+from service.connectors.config import SENSOR, Config, Subscription
 from service.connectors.topics import Pattern, filled
 from service.errors import InvalidParameter
 
@@ -15,11 +15,25 @@ FEEDBACK = "feedback"
 
 @dataclass(frozen=True)
 class Destination:
-    """A stream of a model, and how its messages are to be read."""
+    """A stream of a model, and how its messages are to be read.
+
+    Attributes:
+        model, stream: as the topic fills them in.
+        form: of the subscription.
+        sensor: whose values come on this topic alone, by the plant's name; empty for whole rows.
+        rows_topic: what stands for the topics of all sensors; the topic itself for whole rows.
+    """
 
     model: str
     stream: str
     form: Subscription
+    sensor: str = ""
+    rows_topic: str = ""
+
+    @property
+    def key(self) -> str:
+        """In which row its messages wait: one for each stream."""
+        return f"{self.model}/{self.stream}"
 
     @property
     def path(self) -> str:
@@ -40,16 +54,9 @@ class Routes:
         self._forms = [(Pattern(one.topic), one) for one in config.subscribe]
         self._feedback = Pattern(config.feedback.topic) if config.feedback else None
 
-    def key(self, topic: str) -> str:
-        """In which row a message waits: one for each stream.
-
-        Raises:
-            InvalidParameter: the topic leads nowhere.
-        """
-        if self._feedback and self._feedback.match(topic) is not None:
-            return FEEDBACK
-        found = self.destination(topic)
-        return f"{found.model}/{found.stream}"
+    def feeds_back(self, topic: str) -> bool:
+        """Whether operators say there what an alarm was."""
+        return self._feedback is not None and self._feedback.match(topic) is not None
 
     def destination(self, topic: str) -> Destination:
         """The stream of a topic.
@@ -59,7 +66,11 @@ class Routes:
         """
         for pattern, form in self._forms:
             if (names := pattern.match(topic)) is not None:
-                return Destination(filled(form.model, names), filled(form.stream, names), form)
+                model, stream = filled(form.model, names), filled(form.stream, names)
+                levels = topic.split("/")
+                if SENSOR in names:
+                    levels[pattern.text.split("/").index(f"{{{SENSOR}}}")] = "+"
+                return Destination(model, stream, form, names.get(SENSOR, ""), "/".join(levels))
         raise InvalidParameter(
             f"topic '{topic[:200]}': no subscription of the bridge has it. Publish on one of "
             f"{', '.join(pattern.text for pattern, _ in self._forms)}."

@@ -4,13 +4,15 @@
     python -m tests.bench.mqtt_kills --victim broker --kills 20
     python -m tests.bench.mqtt_kills --victim all --kills 100
     python -m tests.bench.mqtt_kills --real --victim bridge --kills 100
+    python -m tests.bench.mqtt_kills --real --single --victim bridge --kills 100
 
 The same rows go once without a kill and once with kills at random moments. A real Mosquitto, the
 real bridge as a process, and the small server that keeps the contract of the streams' routes
 (`tests/connectors/stream_server.py`), itself killed with `all`; with `--real` a `glassline serve`
-with a detector of windows. Counted: verdicts and alarm events that are missing, that came with two
-contents, that differ from the run without kills; and letters that came more than once with the
-same id and content, which QoS 1 allows.
+with a detector of windows. With `--single` the run with kills publishes each sensor's values on a
+topic of its own, and the other one whole rows. Counted: verdicts and alarm events that are missing,
+that came with two contents, that differ from the run without kills; and letters that came more than
+once with the same id and content, which QoS 1 allows.
 """
 
 from __future__ import annotations
@@ -46,7 +48,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=40, help="rows between two kills")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--real", action="store_true", help="a real server, which is not killed")
+    parser.add_argument("--single", action="store_true", help="one sensor a topic; wants --real")
     asked = parser.parse_args()
+    if asked.single and not asked.real:
+        parser.error("--single: the small server's rows have one sensor; add --real")
     if asked.real and asked.victim in ("server", "all"):
         parser.error("--real: the server's own kills are those of tests/bench; leave it alone")
     random.seed(asked.seed)
@@ -90,13 +95,28 @@ def sent(name: str, rows: int, real: bool) -> list[tuple[str, dict[str, Any]]]:
     return messages
 
 
+def singly(messages: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """The same, each sensor's value on a topic of its own."""
+    return [
+        (
+            topic.replace("plant/", "cell/").replace("rows", sensor),
+            {"time": said["time"], "value": v},
+        )
+        for topic, said in messages
+        for sensor, v in said.items()
+        if sensor != "time"
+    ]
+
+
 def run(
     folder: Path, rows: int, victims: list[str], asked: argparse.Namespace, url: str
 ) -> dict[str, Any]:
     """All rows through a plant, with these killed in turn; what was published."""
     folder.mkdir()
     name = "k" if victims else "c"
-    options = {"model": "windows"} if url else {}
+    options = {"model": "windows", "sensors": '"pressure", "heat"'} if url else {}
+    single = asked.single and bool(victims)
+    between = 2 * asked.rows if single else asked.rows
     for line in range(STREAMS) if url else ():
         path = f"{url}/v2/models/windows/streams/{name}{line}.press"
         httpx.put(path, json=SETTINGS, trust_env=False).raise_for_status()
@@ -105,10 +125,11 @@ def run(
         began = time.monotonic()
 
         def told(place: int) -> None:
-            if victims and place % asked.rows == asked.rows - 1:
+            if victims and place % between == between - 1:
                 kill(plant, victims.pop(0))
 
-        Feeder(plant.broker.port).feed(sent(name, rows, bool(url)), told)
+        messages = sent(name, rows, bool(url))
+        Feeder(plant.broker.port).feed(singly(messages) if single else messages, told)
         for victim in victims:
             kill(plant, victim)
         wait_for(lambda: len(of(plant, "/verdicts", name)) >= rows * STREAMS, ENDS_S)
@@ -162,7 +183,7 @@ def report(calm: dict[str, Any], killed: dict[str, Any], rows: int, asked: Any) 
     kind = "real" if asked.real else "small"
     print(
         f"victim {asked.victim}, {asked.kills} kills, {verdicts} rows of {STREAMS} streams, "
-        f"{kind} server, {killed['seconds']:.0f} s"
+        f"{kind} server{', one sensor a topic' * asked.single}, {killed['seconds']:.0f} s"
     )
     print(f"verdicts lost            {verdicts - len(killed['verdicts'])}")
     other = differing(calm["verdicts"], killed["verdicts"])

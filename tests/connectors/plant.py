@@ -42,6 +42,16 @@ stream = "{{line}}.{{group}}"
 topic = "other/{{model}}/{{line}}"
 model = "{{model}}"
 stream = "{{line}}"
+[[subscribe]]
+topic = "cell/{{line}}/{{group}}/{{sensor}}"
+model = "{model}"
+stream = "{{line}}.{{group}}"
+join = {{ sensors = [{sensors}] }}
+[[subscribe]]
+topic = "held/{{line}}/{{group}}/{{sensor}}"
+model = "{model}"
+stream = "{{line}}.{{group}}"
+join = {{ sensors = [{sensors}], period_s = 1, wait_s = 0.5, hold_s = 3 }}
 [feedback]
 topic = "plant/feedback"
 """
@@ -86,7 +96,10 @@ class Program:
 
 def bridge_program(folder: Path, broker: int, server: int, **options: str) -> Program:
     """`glassline bridge mqtt`, with a configuration in the folder."""
-    said = {"client_id": "bridge", "broker_extra": "", "model": "skab", **options}
+    said = {
+        "client_id": "bridge", "broker_extra": "", "model": "skab", "sensors": '"flow", "heat"',
+        **options,
+    }  # fmt: skip
     config = folder / "bridge.toml"
     config.write_text(CONFIG.format(broker=broker, server=server, **said))
     run = "from service.cli import main; main()"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -127,3 +129,21 @@ def test_an_unknown_sensor_and_a_wrong_unit_are_dead_letters(
     watcher.publish("plant/L3/unit/rows", {**_row(0), "heat": "warm"})
     for topic in ("plant/L3/odd/rows", "plant/L3/unit/rows"):
         wait_for(lambda t=topic: [x for x in watcher.of("/dead-letter") if x["topic"] == t])
+
+
+def test_the_check_says_which_sensors_the_model_does_not_have(
+    ends: tuple[Broker, Program, Watcher],
+) -> None:
+    _, bridge, _ = ends
+    file = Path(bridge.command[-1])
+
+    def checked() -> str:
+        command = [*bridge.command[:-1], str(file.with_name("sensors.toml")), "--check"]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return run.stdout
+
+    text = file.read_text()
+    file.with_name("sensors.toml").write_text(text)
+    assert "flow: no such sensor; there are pressure, heat" in checked()
+    file.with_name("sensors.toml").write_text(text.replace('"flow"', '"pressure"'))
+    assert "ok model windows" in checked()
