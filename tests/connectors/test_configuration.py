@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,21 @@ host = "b"
 topic = "{topic}"
 model = "skab"
 stream = "{stream}"
+{more}
 """
+
+SINGLE = {"topic": "p/{line}/{sensor}"}
 
 
 def _written(
-    folder: Path, broker: str = "", topic: str = "p/{line}", stream: str = "{line}"
+    folder: Path, broker: str = "", topic: str = "p/{line}", stream: str = "{line}", more: str = ""
 ) -> Path:
     file = folder / "bridge.toml"
     file.write_text(
-        MINIMAL.replace("{broker}", broker).replace("{topic}", topic).replace("{stream}", stream)
+        MINIMAL.replace("{broker}", broker)
+        .replace("{topic}", topic)
+        .replace("{stream}", stream)
+        .replace("{more}", more)
     )
     return file
 
@@ -48,6 +56,18 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     assert config.store.file == tmp_path / "bridge.db"
 
 
+@pytest.mark.parametrize("rule", ["wait_s", "period_s"])
+def test_the_example_of_one_sensor_a_topic_is_one_too(tmp_path: Path, rule: str) -> None:
+    block = EXAMPLE.partition("# [[subscribe]]")[2].partition("[feedback]")[0]
+    lines = [line.removeprefix("# ") for line in block.splitlines()]
+    lines = [line for line in lines if not line.startswith("join") or rule in line]
+    file = tmp_path / "bridge.toml"
+    file.write_text(EXAMPLE + "\n[[subscribe]]\n" + "\n".join(lines))
+    one = read(file).subscribe[-1]
+    assert one.join is not None
+    assert bool(one.join.period_s) == (rule == "period_s")
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
@@ -58,6 +78,13 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
         ({"broker": 'tls = true\ncert_file = "x"'}, "go together"),
         ({"topic": "p/#/x"}, "whole level, or # as the last one"),
         ({"stream": "{group}"}, "names no such level"),
+        ({"topic": "p/{line}/{sensor}"}, "{sensor} wants join"),
+        (SINGLE | {"stream": "{sensor}", "more": 'join = { sensors = ["a"] }'}, "no such level"),
+        ({"more": 'join = { sensors = ["a"] }'}, "{sensor} wants join"),
+        (SINGLE | {"more": 'join = { sensors = ["a", "a"] }'}, "each once"),
+        (SINGLE | {"more": "join = { sensors = [] }"}, "join.sensors"),
+        (SINGLE | {"more": 'join = { sensors = ["a"], period_s = 0.01 }'}, "at most 1000 times"),
+        (SINGLE | {"more": 'values_field = "v"\njoin = { sensors = ["a"] }'}, "of whole rows"),
         ({"broker": "host = 2"}, "no TOML"),
     ],
 )
@@ -87,6 +114,23 @@ def test_the_command_teaches(tmp_path: Path) -> None:
     nothing = glassline("bridge", "mqtt", home=tmp_path)
     assert nothing.returncode == 1
     assert "--example" in nothing.stderr
+
+
+def test_without_aiomqtt_it_says_which_extra_to_install(tmp_path: Path) -> None:
+    """As it is after `pip install glassline[cpu]`: the module cannot be found."""
+    (tmp_path / "bridge.toml").write_text(EXAMPLE)
+    hidden = (
+        "import sys; sys.modules['aiomqtt'] = None; from service.cli import main; "
+        "sys.argv = ['glassline', 'bridge', 'mqtt', 'bridge.toml']; main()"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", hidden], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"},
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert "pip install 'glassline[mqtt]'" in run.stderr
+    assert "aiomqtt, which is not installed" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def _authority(folder: Path) -> str:
