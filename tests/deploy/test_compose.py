@@ -17,13 +17,17 @@ from tests.running_server import REPOSITORY, program
 DEPLOY = REPOSITORY / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 GPU = yaml.safe_load((DEPLOY / "compose.gpu.yaml").read_text())
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+MQTT = yaml.safe_load((DEPLOY / "compose.mqtt.yaml").read_text())
+LAID_OVER: dict[str, dict[str, Any]] = {k: MQTT["services"][k] for k in ("mosquitto", "bridge")}
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"] | LAID_OVER
 SECRETS = {"POSTGRES_PASSWORD": "s3cret-of-postgres", "GRAFANA_PASSWORD": "s3cret-of-grafana"}
+OF_MQTT = {"MQTT_PASSWORD": "s3cret-of-mqtt", "GLASSLINE_API_KEY": "gl_key"}
 EACH = pytest.mark.parametrize("name", sorted(SERVICES))
 
 
 def test_the_stack_is_the_server_its_records_and_who_watches_it() -> None:
-    assert set(SERVICES) == {"glassline", "postgres", "prometheus", "grafana"}
+    assert set(COMPOSE["services"]) == {"glassline", "postgres", "prometheus", "grafana"}
+    assert set(MQTT["services"]) == {"mosquitto", "bridge", "prometheus"}
 
 
 @EACH
@@ -49,6 +53,7 @@ def test_our_images_carry_our_version() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert SERVICES["glassline"]["image"] == f"glassline:{project['version']}-cpu"
     assert GPU["services"]["glassline"]["image"] == f"glassline:{project['version']}-gpu"
+    assert SERVICES["bridge"]["image"] == SERVICES["glassline"]["image"]
 
 
 @EACH
@@ -92,7 +97,7 @@ def test_every_mounted_file_is_in_the_repository_and_read_only(name: str) -> Non
             assert (DEPLOY / source).exists(), source
             assert rest[-1] == "ro"
         else:
-            assert source in COMPOSE["volumes"]
+            assert source in COMPOSE["volumes"] | MQTT["volumes"]
 
 
 def test_prometheus_is_told_what_is_demanded_of_the_server() -> None:
@@ -111,7 +116,7 @@ def compose(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
                 break
     else:
         pytest.skip("NO DOCKER COMPOSE: its files were checked by their structure alone.")
-    inherited = {k: v for k, v in os.environ.items() if k not in SECRETS}
+    inherited = {k: v for k, v in os.environ.items() if k not in SECRETS | OF_MQTT}
     return subprocess.run(
         [*command, *arguments],
         cwd=REPOSITORY,
@@ -134,6 +139,21 @@ def test_compose_accepts_the_files_together() -> None:
     assert targets == [str(DEPLOY / "prometheus/targets/gpu.yml")]
 
 
+def test_compose_lays_the_broker_and_the_bridge_over_the_rest() -> None:
+    both = ("-f", "deploy/compose.yaml", "-f", "deploy/compose.mqtt.yaml")
+    done = compose(*both, "config", **SECRETS, **OF_MQTT)
+    assert done.returncode == 0, done.stderr
+    merged = yaml.safe_load(done.stdout)["services"]
+    assert set(merged) == set(SERVICES)
+    mounted = {v["target"] for v in merged["prometheus"]["volumes"]}
+    assert {"/etc/prometheus/bridges/bridge.yml", "/etc/prometheus/rules.yml"} <= mounted
+    for missing in OF_MQTT:
+        given = {name: value for name, value in OF_MQTT.items() if name != missing}
+        done = compose(*both, "config", **SECRETS, **given)
+        assert done.returncode != 0
+        assert f"set {missing} to" in done.stderr
+
+
 @pytest.mark.parametrize("missing", sorted(SECRETS))
 def test_compose_refuses_without_a_password_and_names_it(missing: str) -> None:
     given = {name: value for name, value in SECRETS.items() if name != missing}
@@ -144,14 +164,14 @@ def test_compose_refuses_without_a_password_and_names_it(missing: str) -> None:
 
 def test_the_readme_lists_every_variable_with_its_default() -> None:
     readme = (DEPLOY / "README.md").read_text()
-    files = (DEPLOY / "compose.yaml").read_text() + (DEPLOY / "compose.gpu.yaml").read_text()
+    files = "".join(path.read_text() for path in sorted(DEPLOY.glob("compose*.yaml")))
     variables = dict(re.findall(r"\$\{(\w+):[-?]([^}]*)\}", files))
-    assert set(variables) >= set(SECRETS)
+    assert set(variables) >= set(SECRETS | OF_MQTT)
     for name, default in variables.items():
         row = next((line for line in readme.splitlines() if f"`{name}`" in line), None)
         assert row, f"{name} is in no table of deploy/README.md"
         field = Settings.model_fields.get(name.removeprefix("GLASSLINE_").lower())
         if field is not None:
             assert default == str(field.default)
-        elif name not in SECRETS:
+        elif name not in SECRETS | OF_MQTT:
             assert f"`{default}`" in row

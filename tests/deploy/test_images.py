@@ -107,7 +107,7 @@ def test_the_labels_are_those_of_the_open_container_initiative(kind: str) -> Non
 
 @KINDS
 def test_only_the_serving_extras_are_installed_and_versions_are_constrained(kind: str) -> None:
-    assert pip_arguments(kind) == ["--constraint", "constraints.txt", f".[{kind},postgres]"]
+    assert pip_arguments(kind) == ["--constraint", "constraints.txt", f".[{kind},postgres,mqtt]"]
     assert any("find_spec('torch')" in rest for rest in build_stage(kind).all("RUN"))
 
 
@@ -239,13 +239,17 @@ def test_the_image_has_no_torch_and_no_training_and_its_packages_agree(image: Pa
         assert done.returncode == 1
         assert "ModuleNotFoundError" in done.stderr
     assert run(image, "python", "-m", "pip", "check").returncode == 0
-    assert run(image, "python", "-c", "import service.app, onnxruntime, psycopg").returncode == 0
+    assert (
+        run(image, "python", "-c", "import service.app, onnxruntime, psycopg, aiomqtt").returncode
+        == 0
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_images_command_line_works_and_says_what_is_missing(image: Path) -> None:
     assert "serve" in run(image, "glassline", "--help").stdout
+    assert "[broker]" in run(image, "glassline", "bridge", "mqtt", "--example").stdout
     done = run(image, "glassline", "train")
     assert done.returncode == 1
     assert "glassline[train]" in done.stderr

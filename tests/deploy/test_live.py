@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real server; the board and the rules find what they ask for."""
+"""A real Prometheus scrapes real servers and a bridge; board and rules find what they ask for."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import yaml
 
+from tests.connectors.broker import MOSQUITTO, Broker
+from tests.connectors.plant import Watcher, bridge_program
+from tests.connectors.plant import wait_for as mqtt_wait_for
 from tests.deploy.test_monitoring import ALERTS, ON_BOARD, PROMETHEUS, RECORDED, filled
-from tests.running_server import Server, free_port
+from tests.running_server import Server, free_port, start_server
+from tests.small_detector import release_detector
 
 #: Panels that are empty as long as nothing fails, and no model is slow enough for a queue.
 QUIET = {
@@ -23,13 +29,46 @@ QUIET = {
     "Stages, p50/B",
     "Stages, p95/B",
     "Stages, p99/B",
+    "Tries that failed, by peer/A",
 }
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def prometheus(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Prometheus on our configuration, in a hurry, with the test server as its target."""
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, int, Watcher]]:
+    """A server of two detectors, one of them too late for its deadline; a bridge's port; MQTT."""
+    if MOSQUITTO is None:
+        pytest.skip("NO MOSQUITTO: nothing of the bridge was scraped.")
+    folder = tmp_path_factory.mktemp("plant")
+    for name in ("windows", "hurried"):
+        release_detector(folder, name)
+    late = '{"hurried": {"ms": 0.01, "fail_safe": "anomaly"}}'
+    lines = start_server(folder, folder / "server.log", GLASSLINE_DEADLINES=late)
+    broker, port = Broker(folder / "broker"), free_port()
+    broker.start()
+    extra = f"[metrics]\nport = {port}\n"
+    bridge = bridge_program(
+        folder, broker.port, int(lines.url.rpartition(":")[2]), model="windows", broker_extra=extra
+    )
+    bridge.start()
+    watcher = Watcher(broker.port)
+    try:
+        mqtt_wait_for(lambda: any(said["state"] == "online" for said in watcher.of("/status")))
+        yield lines, port, watcher
+    finally:
+        watcher.close()
+        bridge.kill()
+        broker.kill()
+        lines.stop()
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    server: Server,
+    plant: tuple[Server, int, Watcher],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[httpx.Client]:
+    """Prometheus on our configuration, in a hurry, with the test servers as its targets."""
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("NO PROMETHEUS: nothing was scraped. Install Debian's package `prometheus`.")
@@ -38,9 +77,12 @@ def prometheus(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     shutil.copy(PROMETHEUS / "rules.yml", folder)
-    target = {"targets": [server.url.removeprefix("http://")], "labels": {"device": "cpu"}}
-    (folder / "targets").mkdir()
-    (folder / "targets/server.yml").write_text(yaml.safe_dump([target]))
+    servers = [one.url.removeprefix("http://") for one in (server, plant[0])]
+    target = {"targets": servers, "labels": {"device": "cpu"}}
+    bridge = {"targets": [f"127.0.0.1:{plant[1]}"]}
+    for name, said in (("targets/server.yml", target), ("bridges/bridge.yml", bridge)):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(yaml.safe_dump([said]))
     port = free_port()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -104,13 +146,55 @@ def ask(server: Server, digit_png: bytes) -> None:
         )
 
 
+def run_line(plant: tuple[Server, int, Watcher], part: int) -> None:
+    """Some rows by HTTP, with an alarm that is called true, and by MQTT, and one too late."""
+    lines, _, watcher = plant
+    quick = {
+        "rate": 0.02, "warm_up_rows": 0, "on_delay_s": 2, "off_delay_s": 2, "period_s": 1,
+        "drift_rows": 5,
+    }  # fmt: skip
+    start = datetime.now(UTC) - timedelta(hours=2) + timedelta(minutes=10 * part)
+
+    def row(second: int, level: float) -> dict[str, Any]:
+        noise = np.random.default_rng(600 * part + second).normal(size=2) / 2
+        swing = level * (1 if second % 2 else -1)
+        time = (start + timedelta(seconds=second)).isoformat()
+        heat = float(noise[1]) + (5 if part >= 2 else 0)
+        return {"time": time, "pressure": float(noise[0]) + swing, "heat": heat}
+
+    rows = [row(second, 9.0 if 200 <= second < 210 else 0.0) for second in range(250)]
+    with httpx.Client(base_url=lines.url, timeout=60, trust_env=False) as http:
+        path = "/v2/models/windows/streams/L1.press"
+        http.put(path, json=quick)
+        said = http.post(path, json=rows).json()
+        for event in said["alarms"]:
+            if event["change"] == "raised":
+                judged = f"/v2/alarms/{event['alarm']}/feedback"
+                assert http.post(judged, json={"verdict": "true", "by": "Ada"}).is_success
+        http.post("/v2/models/hurried/streams/L1.press", json=rows[:1])
+        if part == 3:  # a shelved alarm asks for no explanation
+            alarm = http.get("/v2/alarms").json()["alarms"][0]["alarm"]
+            http.post(f"/v2/alarms/{alarm}/shelve", json={"by": "Ada", "minutes": 100})
+    for second, one in enumerate(rows[:20]):
+        watcher.publish("plant/L2/press/rows", one if second else {"time": "never"})
+
+
 @pytest.fixture(scope="module")
-def watched(server: Server, prometheus: httpx.Client, digit_png: bytes) -> httpx.Client:
-    """Prometheus after it has seen the server answer several times."""
-    wait_for(prometheus, 'up{job="glassline"} == 1')
-    for _ in range(4):
+def watched(
+    server: Server,
+    plant: tuple[Server, int, Watcher],
+    prometheus: httpx.Client,
+    digit_png: bytes,
+) -> httpx.Client:
+    """Prometheus after it has seen the servers answer several times."""
+    wait_for(prometheus, 'count(up{job="glassline"} == 1) == 2')
+    wait_for(prometheus, 'up{job="glassline-bridge"} == 1')
+    for part in range(5):
         ask(server, digit_png)
+        run_line(plant, part)
         time.sleep(1.2)
+    wait_for(prometheus, "sum(glassline_bridge_published_total) > 50")
+    wait_for(prometheus, "sum(increase(glassline_alarms_unexplained_total[1h])) >= 0")
     wait_for(prometheus, 'rate(request_explain_seconds_count{model="lenet-digits"}[1m]) > 0')
     wait_for(prometheus, "glassline:explanation_r2:p50 > 0")
     return prometheus

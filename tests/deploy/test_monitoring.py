@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from service import metrics
+from service import metrics, stream_metrics
+from service.connectors.meters import Meters
 from tests.running_server import REPOSITORY
 
 PROMETHEUS = REPOSITORY / "deploy/prometheus"
@@ -47,11 +48,19 @@ def promtool(*arguments: str, cwd: Path = PROMETHEUS) -> str:
 
 def series() -> set[str]:
     """The names of every time series that our metrics make."""
-    names = set()
+    names = of_the_bridge()
     for name, kind, _ in metrics.documented():
         suffixes = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
         names |= {name + suffix for suffix in suffixes}
     return names
+
+
+def of_the_bridge() -> set[str]:
+    """Those of the MQTT bridge, which has a registry of its own."""
+    return {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in Meters().registry.collect()
+    }
 
 
 def named(expression: str) -> set[str]:
@@ -84,6 +93,14 @@ def test_a_recording_rule_names_only_series_that_exist(record: str) -> None:
 def test_a_panel_names_only_series_that_exist(panel: str) -> None:
     assert named(ON_BOARD[panel])
     assert named(ON_BOARD[panel]) - series() - ITS_OWN - set(RECORDED) == set()
+
+
+def test_every_metric_of_streams_and_of_the_bridge_is_on_the_board() -> None:
+    shown = {name for expression in ON_BOARD.values() for name in named(expression)}
+    assert of_the_bridge() - shown == set()
+    for metric in stream_metrics.ALL:
+        (family, *_) = metric.describe()
+        assert any(name.startswith(family.name) for name in shown), family.name
 
 
 def test_every_recorded_series_is_used() -> None:
