@@ -12,7 +12,7 @@ import pytest
 
 from service.client import ClientError
 from service.policy_client import GlasslinePolicy
-from tests.running_server import Server, glassline, start_server
+from tests.running_server import Server, a_server, glassline
 from training.environments import make
 
 NAME = "policy-cartpole"
@@ -31,14 +31,13 @@ def acting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     ):
         done = glassline("train", *words.split(), home=home)
         assert done.returncode == 0, done.stdout + done.stderr
-    running = start_server(home, home / "server.log")
-    yield running
-    assert running.stop() == 0
+    with a_server(home) as running:
+        yield running
 
 
 @pytest.fixture
 def http(acting: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=acting.url, timeout=120, trust_env=False) as client:
+    with acting.client(120) as client:
         yield client
 
 

@@ -24,7 +24,7 @@ from models.mlp import MISSING
 from service.explain.background import TableBackground
 from service.inference.session import Session
 from service.store import ModelStore, StoredModel
-from tests.running_server import Server, glassline, start_server
+from tests.running_server import Server, a_server, glassline
 from training import train_mlp
 from training.commands import app
 from training.data import tables
@@ -111,12 +111,9 @@ def test_a_gap_is_nan_or_the_number_that_stands_for_it(made: tuple[Path, StoredM
 
 
 @pytest.fixture(scope="module")
-def served(
-    made: tuple[Path, StoredModel], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    running = start_server(made[0], tmp_path_factory.mktemp("log") / "server.log")
-    yield running
-    assert running.stop() == 0
+def serving(made: tuple[Path, StoredModel]) -> Iterator[Server]:
+    with a_server(made[0]) as running:
+        yield running
 
 
 def ask(server: Server, route: str, body: Any, kind: str = "application/json") -> httpx.Response:
@@ -129,10 +126,10 @@ def ask(server: Server, route: str, body: Any, kind: str = "application/json") -
 
 @pytest.mark.slow
 def test_the_example_is_answered_as_the_graph_answers(
-    served: Server, made: tuple[Path, StoredModel]
+    serving: Server, made: tuple[Path, StoredModel]
 ) -> None:
     example = (made[1].folder / "example.csv").read_bytes()
-    outputs = ask(served, "infer", example, "text/csv").json()["outputs"]
+    outputs = ask(serving, "infer", example, "text/csv").json()["outputs"]
     said = {one["name"]: one["data"] for one in outputs}
     header, row = csv.reader(io.StringIO(example.decode()))
     assert header == ["width", "colour", "height"]
@@ -143,10 +140,10 @@ def test_the_example_is_answered_as_the_graph_answers(
 
 
 @pytest.mark.slow
-def test_the_explanation_finds_the_red_part(served: Server) -> None:
+def test_the_explanation_finds_the_red_part(serving: Server) -> None:
     row = {"name": "row", "datatype": "FP32", "shape": [1, 3], "data": [35.0, 2, 0.9]}
     asked = {"inputs": [row], "parameters": {"target": "bad", "seed": 1}}
-    answer = ask(served, "explain", asked)
+    answer = ask(serving, "explain", asked)
     assert answer.status_code == 200, answer.text
     said = answer.text
     assert "colour=red" in said
@@ -154,9 +151,9 @@ def test_the_explanation_finds_the_red_part(served: Server) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [4, -1, 0.5])
-def test_a_kind_that_nobody_has_seen_is_refused(code: float, served: Server) -> None:
+def test_a_kind_that_nobody_has_seen_is_refused(code: float, serving: Server) -> None:
     row = {"name": "row", "datatype": "FP32", "shape": [1, 3], "data": [35.0, code, 0.9]}
-    answer = ask(served, "infer", {"inputs": [row]})
+    answer = ask(serving, "infer", {"inputs": [row]})
     assert answer.status_code == 400
     assert "parts@1: the graph refuses these inputs" in answer.json()["error"]
 
