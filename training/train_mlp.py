@@ -34,7 +34,7 @@ from training.candidate import Candidate, Held, probabilities, values
 from training.class_weights import class_weights
 from training.data import tables
 from training.data.tables import MISSING_KIND, BadTable, Split, Table
-from training.fitting import Fitted, Loss, fit
+from training.fitting import Fitted, Loss, fit, refit_options
 from training.learning_curve import learning_curve
 from training.options import MLP, Options, WrongOption
 from training.release import release
@@ -98,10 +98,7 @@ def train(
     network, fitted = _fitted(config, table, parts.train, parts.validation, console)
     if not config.options.refit:
         return network, fitted
-    options = replace(
-        config.options, epochs=fitted.best + 1, warmup=min(config.options.warmup, fitted.best),
-        patience=0, checkpoint="", resume="", log="none",
-    )  # fmt: skip
+    options = refit_options(config.options, fitted)
     both = np.concatenate([parts.train, parts.validation])
     again = replace(config, options=options)
     network, more = _fitted(again, table, both, parts.validation, console, keep="last")

@@ -185,7 +185,7 @@ class _Table:
         if said is not None:
             return said
         known = {field.strip() for field in fields} & set(self.names)
-        numbers = [_is_number(field) for field in fields]
+        numbers = [is_number(field) for field in fields]
         if all(numbers) and len(known) == len(fields):
             raise MalformedBody(
                 f"{self.where}: line 1 could be names or numbers "
@@ -314,7 +314,8 @@ def _or_gap(number: Any) -> Any:
     return take
 
 
-def _is_number(field: str) -> bool:
+def is_number(field: str) -> bool:
+    """Whether a cell holds a number, as Python reads one."""
     try:
         float(field)
     except ValueError:
