@@ -17,7 +17,7 @@ from service.anomaly.verdict import Method, calibrated
 from service.errors import CalibrationError, Conflict
 from service.inference.translator import warm
 from service.manifest import Adaptive, Calibration, EventBudget, Manifest, RateBudget
-from service.protocol.tables import is_number
+from service.protocol.cells import is_number
 from service.revision import Change, revised
 from service.row_files import open_rows
 from service.settings import Settings

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from service.bulk.layout import ID, LINE, PATH, PICTURE, PROBLEM, ROW, Held, Layout, layout_of
 from service.errors import MalformedBody, NotFound, TensorMismatch, UnsupportedMediaType
 from service.manifest import Manifest
-from service.protocol.tables import is_number, takes_table
+from service.protocol.cells import is_number
+from service.protocol.tables import takes_table
 
 #: Of one piece; as many rows as that are, and no more than `_ROWS`.
 _BYTES, _ROWS = 32 * 1024 * 1024, 4096

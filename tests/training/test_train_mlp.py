@@ -30,6 +30,7 @@ from training.commands import app
 from training.data import tables
 from training.options import Options, WrongOption
 from training.provenance import weights_digest
+from training.table_inputs import columns_of
 from training.train_mlp import Config
 
 QUICK = Options(epochs=40, patience=10, device="cpu", learning_rate=0.01)
@@ -218,7 +219,7 @@ def test_regression_is_learnt_in_its_own_unit(tmp_path: Path) -> None:
 def test_scaling_is_fitted_on_the_training_part_alone(scaling: str) -> None:
     table = tables.load("wine")
     parts = tables.split(table)
-    columns = train_mlp.columns_of(table, parts.train, scaling)
+    columns = columns_of(table, parts.train, scaling)
     train = table.rows[parts.train].astype(np.float64)
     scaled = (train - [one.shift for one in columns]) / [one.scale for one in columns]
     low, high = scaled.min(axis=0), scaled.max(axis=0)
@@ -233,7 +234,7 @@ def test_scaling_is_fitted_on_the_training_part_alone(scaling: str) -> None:
     # Rows outside the training part change nothing.
     other = dataclasses.replace(table, rows=table.rows.copy())
     other.rows[parts.test] *= 100
-    assert train_mlp.columns_of(other, parts.train, scaling) == columns
+    assert columns_of(other, parts.train, scaling) == columns
 
 
 @pytest.mark.parametrize(
