@@ -15,7 +15,7 @@ from service.errors import InvalidParameter, MalformedBody
 from service.explain.parameters import ExplainParameters, parse
 from service.inference.predictor import Prediction
 from service.inference.registry import LoadedModel
-from service.modalities.choice import refuse_unexplained
+from service.modalities.unexplained import refuse_unexplained
 from service.protocol import binary_codec, json_codec
 from service.protocol.request import InferRequest
 from service.routes.acting import act_decoded, act_encoded
