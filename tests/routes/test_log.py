@@ -90,7 +90,7 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
 
 @pytest.fixture
 def http(plant: Plant) -> Iterator[httpx.Client]:
-    with plant.client() as client:
+    with httpx.Client(base_url=plant.url, timeout=60, trust_env=False) as client:
         yield client
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from service.store import ModelStore
-from tests.running_server import Server, a_server, glassline
+from tests.by_command import trained
+from tests.running_server import Server, a_server
 
 MEDIA = {
     ".png": "image/png", ".csv": "text/csv", ".txt": "text/plain", ".json": "application/json",
@@ -53,8 +54,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server over all of them."""
     home = tmp_path_factory.mktemp("families")
     for one in FAMILIES:
-        done = glassline("train", *one.words.split(), "--name", one.name, home=home)
-        assert done.returncode == 0, done.stdout + done.stderr
+        trained(*one.words.split(), "--name", one.name, home=home)
     with a_server(home) as running:
         yield running
 

@@ -19,7 +19,8 @@ from service.inference.session import Session
 from service.manifest import Manifest
 from service.protocol.media import encode_png
 from service.store import ModelStore
-from tests.running_server import a_server, glassline
+from tests.by_command import trained
+from tests.running_server import a_server
 from tests.training.test_release import DATA, candidate
 from training import export, parity
 from training.half import halve
@@ -30,8 +31,7 @@ def half_home(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home's `lenet-digits`, and the same training released in FP16 as `lenet-half`."""
     folder = tmp_path_factory.mktemp("half")
     shutil.copytree(home / "bentoml" / "models", folder / "bentoml" / "models")
-    done = glassline("train", "cnn", "--epochs", "6", "--name", "lenet-half", "--fp16", home=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    trained("cnn", "--epochs", "6", "--name", "lenet-half", "--fp16", home=folder)
     return folder
 
 

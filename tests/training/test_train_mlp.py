@@ -18,15 +18,14 @@ import pytest
 import torch
 from rich.console import Console
 from sklearn.neural_network import MLPClassifier
-from typer.testing import CliRunner
 
 from models.mlp import MISSING
 from service.explain.background import TableBackground
 from service.inference.session import Session
 from service.store import ModelStore, StoredModel
-from tests.running_server import Server, a_server, glassline
+from tests.by_command import train, trained
+from tests.running_server import Server, a_server
 from training import train_mlp
-from training.commands import app
 from training.data import tables
 from training.options import Options, WrongOption
 from training.provenance import weights_digest
@@ -61,12 +60,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StoredModel]:
     """A home with the model `parts`, trained by the real command."""
     folder = tmp_path_factory.mktemp("mlp")
     file = parts_csv(folder / "parts.csv")
-    done = glassline(
-        "train", "mlp", "--data", str(file), "--target", "verdict", "--drop", "serial",
+    trained(
+        "mlp", "--data", str(file), "--target", "verdict", "--drop", "serial",
         "--hidden", "16,8", "--epochs", "40", "--learning-rate", "0.01", "--patience", "10",
         "--device", "cpu", "--name", "parts", "--class-weights", "balanced", home=folder,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
     return folder, ModelStore(folder).get("parts")
 
 
@@ -179,8 +177,7 @@ def test_what_cannot_be_trained_is_refused_in_one_message(
 ) -> None:
     file = parts_csv(tmp_path / "parts.csv")
     filled = [word.format(file=file) for word in words]
-    # In this process: torch is loaded already.
-    done = CliRunner().invoke(app, ["mlp", *filled], env={"GLASSLINE_HOME": str(tmp_path / "h")})
+    done = train("mlp", *filled, home=tmp_path / "h")
     assert done.exit_code == status, done.output
     assert message in done.output.replace("\n", " ")
     assert "Traceback" not in done.output
