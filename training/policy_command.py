@@ -14,7 +14,6 @@ import typer
 
 from service import settings as configuration
 from service.store import ModelStore
-from training.command_words import name_from
 from training.commands import (
     IfMissing,
     app,
@@ -166,7 +165,8 @@ def policy(
 def name_of(environment: str) -> str:
     """The name that a model of this environment has where none is given."""
     word = re.sub(r"-v\d+$", "", environment.rpartition(":")[2].rpartition("/")[2])
-    return name_from("policy", word)
+    slug = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")
+    return f"policy-{slug}"[:63].strip("-")
 
 
 def _listed(names: str) -> tuple[str, ...]:

@@ -75,6 +75,11 @@ class AdaptiveConformal:
         order = np.random.default_rng(0).permutation(len(self._sorted))
         self._by_age = deque(self._sorted[at] for at in order)
 
+    @property
+    def rarest(self) -> float:
+        """The smallest p-value that a score can have: below this level no row exceeds."""
+        return 1 / (len(self._sorted) + 1)
+
     def judge(self, score: float, frozen: bool = False) -> Judgement:
         """Judge the next row: a binary search, and a few microseconds.
 

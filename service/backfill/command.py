@@ -5,16 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from service import settings as configuration
 from service.anomaly.stream_config import StreamConfig
 from service.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from service.backfill.recording import Recording
 
 out = Console()
 err = Console(stderr=True)
@@ -47,7 +57,33 @@ def replay(
         Path | None, typer.Option(help="Write the alarm log here, a JSON object a line.")
     ] = None,
     time: Annotated[
-        str | None, typer.Option(help="Column of the times; time, timestamp, datetime or date.")
+        str | None,
+        typer.Option(
+            help="Column of the times, or two as Date+Time; else time, timestamp, datetime or "
+            "date. Numbers are seconds, ms, us or ns since 1970."
+        ),
+    ] = None,
+    time_format: Annotated[
+        str | None, typer.Option(help="How times are written, as '%m/%d/%Y %I:%M:%S %p'.")
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(help="Of times without an offset, as Europe/Berlin; UTC if not given."),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="SENSOR=COLUMN, where a sensor has another name in the file."),
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option(help="Of numbers, . or a comma; told from the file.")
+    ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(help="A word that says that nothing was measured, as 'Bad Input'."),
+    ] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(help="Column above 0 where a fault is known: what was alarmed, how late."),
     ] = None,
     stream: Annotated[
         str, typer.Option(help="Name of the stream, LINE.GROUP; it stands in the log.")
@@ -66,6 +102,7 @@ def replay(
 
     [dim]glassline replay pump.csv --model press@2 --compare press@1 --set on_delay_s=3[/dim]
     """
+    from service.backfill.cells import Form
     from service.backfill.page import page
     from service.backfill.picture import draw
     from service.backfill.recording import read
@@ -83,14 +120,27 @@ def replay(
         other = _BUDGET.fullmatch(compare)
         asked.append((model, compare) if other else (compare, budget))
     runs: list[Replayed] = []
-    sensors: tuple[str, ...] = ()
+    recordings: dict[tuple[str, ...], Recording] = {}
+    form = Form(
+        time, time_format, zone, decimal, dict(pairs(column, "--column", "flow=Durchfluss")),
+        tuple(missing or ()), truth,
+    )  # fmt: skip
     with _progress() as progress:
         for name, allowed in asked:
             base, _, version = name.partition("@")
             scorer = Scorer(registry.get(base, version or None))
-            sensors = sensors or scorer.subject.sensors
-            recording = read(file, scorer.subject.sensors, time)
+            seen = scorer.subject.sensors
             config = StreamConfig.parse({**_budget(allowed), **_set(more)}, "replay")
+            if seen not in recordings:
+                task = progress.add_task(f"reading {file.name}", total=None)
+                recordings[seen] = read(
+                    file, seen, form,
+                    lambda share, t=task: progress.update(  # type: ignore[misc]
+                        t, total=file.stat().st_size, completed=share * file.stat().st_size
+                    ),
+                )  # fmt: skip
+                progress.remove_task(task)
+            recording = recordings[seen]
             label = f"{scorer.model.manifest.reference}, {allowed}"
             task = progress.add_task(label, total=len(recording.times))
             runs.append(
@@ -99,9 +149,13 @@ def replay(
                     lambda rows, t=task: progress.advance(t, rows),  # type: ignore[misc]
                 )
             )  # fmt: skip
-    _tell(runs)
+    recording, sensors = _widest(recordings)
+    _tell(recording, runs)
+    for note in recording.notes:
+        err.print(note, highlight=False, soft_wrap=True, markup=False)
     if recording.left_out:
-        err.print(f"columns left out: {', '.join(recording.left_out)}", highlight=False)
+        left = f"columns left out: {', '.join(recording.left_out)}"
+        err.print(left, highlight=False, soft_wrap=True, markup=False)
     if log is not None:
         log.write_bytes(runs[0].log())
         out.print(f"wrote {log}", soft_wrap=True)
@@ -110,15 +164,21 @@ def replay(
         if output.suffix.lower() == ".png":
             output.write_bytes(picture)
         else:
-            output.write_text(page(recording, picture, runs, _headline(runs)))
+            output.write_text(page(recording, sensors, picture, runs, _headline(runs)))
         out.print(f"wrote {output}", soft_wrap=True)
 
 
 def _progress() -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TimeRemainingColumn(), console=err, transient=True,
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(), console=err, transient=True,
     )  # fmt: skip
+
+
+def _widest(recordings: dict[tuple[str, ...], Recording]) -> tuple[Recording, tuple[str, ...]]:
+    """The recording that is drawn, of two whose models have other sensors, and its sensors."""
+    sensors = max(recordings, key=len)
+    return recordings[sensors], sensors
 
 
 def _budget(text: str) -> dict[str, Any]:
@@ -136,14 +196,26 @@ def _budget(text: str) -> dict[str, Any]:
     return {"rate": value / 100 if match[2] == "%" else value}
 
 
-def _set(pairs: Sequence[str] | None) -> dict[str, Any]:
+def pairs(given: Sequence[str] | None, option: str, example: str) -> list[tuple[str, str]]:
+    """Options of the form name=value.
+
+    Raises:
+        InvalidParameter: one is not.
+    """
+    found = []
+    for pair in given or ():
+        name, equals, text = pair.partition("=")
+        if not (name and equals):
+            raise InvalidParameter(f"{option}: got '{pair}', wanted {example}.")
+        found.append((name.strip(), text.strip()))
+    return found
+
+
+def _set(given: Sequence[str] | None) -> dict[str, Any]:
     import orjson
 
     values: dict[str, Any] = {}
-    for pair in pairs or ():
-        name, equals, text = pair.partition("=")
-        if not (name and equals):
-            raise InvalidParameter(f"--set: got '{pair}', wanted name=value, as on_delay_s=3.")
+    for name, text in pairs(given, "--set", "name=value, as on_delay_s=3"):
         try:
             values[name] = orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -160,25 +232,22 @@ def _headline(runs: Sequence[Any]) -> str:
     )
 
 
-def _tell(runs: Sequence[Any]) -> None:
-    """Alarm log and load, on standard output."""
+def _tell(recording: Recording, runs: Sequence[Any]) -> None:
+    """Alarms and load, on standard output."""
+    from service.backfill.alarm_table import alarms
     from service.backfill.page import comparison
 
     for run in runs:
-        table = Table(title=run.label)
-        for name in ("time", "what", "alarm", "score", "p-value"):
-            table.add_column(name, no_wrap=True)
-        table.add_column("sensors")
-        for event, line in run.events:
-            said = ", ".join(
-                f"{c['sensor']} {100 * c['share']:.0f} %" for c in line.get("contributors", ())
-            )
-            score, p_value = ("", "") if event.reading is None else (
-                f"{event.reading.score:.4g}", f"{event.reading.p_value:.2g}")  # fmt: skip
-            table.add_row(line["time"], event.change, str(event.number), score, p_value, said)
-        if run.events:
+        found = alarms(run)
+        if found.rows:
+            table = Table(title=run.label)
+            for name in found.header[:-1]:
+                table.add_column(name, no_wrap=True)
+            table.add_column(found.header[-1], overflow="fold")
+            for row in found.rows:
+                table.add_row(*row)
             out.print(table)
-    grid = comparison(runs)
+    grid = comparison(recording, runs)
     table = Table(*grid.header)
     for row in grid.rows:
         table.add_row(*row)

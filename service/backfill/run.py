@@ -35,6 +35,7 @@ class Replayed:
         scores: (n,) smoothed, NaN where a row was not judged.
         p_values: (n,), NaN as well.
         alphas: (n,) the level at each row, NaN as well.
+        blind: (n,) whether the level was so low that no alarm could begin: the budget was spent.
         events: the alarm log, each event with its line as a server has it.
         state: of the stream at the end; see `described`.
         gap: a longer step between two rows is a gap, microseconds; 0 = not known.
@@ -45,6 +46,7 @@ class Replayed:
     scores: NDArray[np.float64]
     p_values: NDArray[np.float64]
     alphas: NDArray[np.float64]
+    blind: NDArray[np.bool_]
     events: list[tuple[Event, dict[str, Any]]]
     state: dict[str, Any]
     gap: int
@@ -64,6 +66,16 @@ class Replayed:
             elif event.change in ("cleared", "reset") and spans:
                 spans[-1] = (spans[-1][0], event.time)
         return spans
+
+    def in_alarm(self) -> float | None:
+        """Share of the judged rows during which the alarm was on; None if none was judged."""
+        judged = np.isfinite(self.p_values).sum()
+        return float(self.states.count("active") / judged) if judged else None
+
+    def blindness(self) -> float | None:
+        """Share of the judged rows at which no alarm could begin; None if none was judged."""
+        judged = np.isfinite(self.p_values).sum()
+        return float(self.blind.sum() / judged) if judged else None
 
     def load(self, start: int) -> list[int]:
         """Alarms raised in each hour since `start`, the last hour with one included."""
@@ -94,27 +106,35 @@ def replayed(
 
     Raises:
         Conflict: two rows of the recording have one time and different values.
+        StreamRefused: a value lies outside the range of its sensor.
     """
     manifest = scorer.model.manifest
     key = StreamKey(manifest.name, manifest.version, stream)
     one = Stream.begin(key, scorer.subject, config)
-    answers: list[dict[str, Any]] = []
+    states: list[str] = []
     events: list[Event] = []
-    for start in range(0, len(recording.times), BLOCK):
+    n = len(recording.times)
+    columns = {name: np.full(n, np.nan) for name in ("score", "p_value", "alpha")}
+    blind = np.zeros(n, np.bool_)
+    for start in range(0, n, BLOCK):
         block = slice(start, start + BLOCK)
+        where = f"{recording.name}, rows from {start}"
+        scorer.check_range(recording.values[block], config.ranges, where)
         staged = one.stage(recording.times[block], recording.values[block], historical)
         scores, shares = np.empty(0, np.float32), None
         if staged.windows:
             scores, shares = scorer.score(staged.windows)
         said, changed = one.conclude(staged, scores, shares)
-        answers += said
+        states += [answer["state"] for answer in said]
+        for name, column in columns.items():
+            column[block] = [np.nan if a[name] is None else a[name] for a in said]
+        judge = one.levels.judge
+        if judge is not None:
+            calm = np.array([answer["state"] != "active" for answer in said])
+            blind[block] = (columns["alpha"][block] < judge.rarest) & calm
         events += changed
         on_rows(len(said))
-
-    def column(name: str) -> NDArray[np.float64]:
-        return np.array([np.nan if a[name] is None else a[name] for a in answers], np.float64)
-
     return Replayed(
-        label, [a["state"] for a in answers], column("score"), column("p_value"), column("alpha"),
+        label, states, columns["score"], columns["p_value"], columns["alpha"], blind,
         [(event, event_json(key, event)) for event in events], described(one), one.track.gap,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ from service.errors import NotAcceptable
 from service.inference.predictor import Prediction
 from service.inference.registry import LoadedModel
 from service.protocol.request import InferRequest
+from service.routes.reply import PNG, Reply
 from service.tasks.generate import Asked, columns, makes_pictures
 
 
@@ -19,7 +20,13 @@ class Generations:
     names: ClassVar[Collection[str]] = tuple(Asked.model_fields)
 
     def asked(
-        self, request: InferRequest, model: LoadedModel, max_rows: int, *, seen: bool
+        self,
+        request: InferRequest,
+        model: LoadedModel,
+        query: Mapping[str, str],
+        max_rows: int,
+        *,
+        seen: bool,
     ) -> InferRequest:
         """The noise and the labels, as they were sent or drawn."""
         manifest = model.manifest
@@ -28,14 +35,15 @@ class Generations:
                 f"{manifest.reference}: Accept: got image/png, but what this model generates is "
                 "no picture. Accept application/json."
             )
-        inputs, rest = columns(request.parameters, request.inputs, manifest, max_rows)
+        given = {**request.parameters, **query}
+        inputs, rest = columns(given, request.inputs, manifest, max_rows)
         return replace(request, inputs=inputs, parameters=rest)
 
-    def picture(self, prediction: Prediction) -> bytes:
+    def picture(self, prediction: Prediction, headers: dict[str, str]) -> Reply:
         """The pictures side by side; one alone is as it is."""
         from service.explain.render import png
         from service.explain.sheet import contact_sheet
         from service.tasks.generate import grey_levels
 
         pictures = grey_levels(next(iter(prediction.outputs.values())))
-        return png(contact_sheet(pictures))
+        return Reply(png(contact_sheet(pictures)), PNG, {**headers, "vary": "accept"})

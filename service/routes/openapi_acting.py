@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from service.routes.openapi_tensors import ANSWERED
-
 _STATE: Final = {
     "description": "Numbers in the manifest's order, or an object of feature name to number.",
     "oneOf": [
@@ -63,7 +61,13 @@ _RESPONSE: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["model_name", "model_version", "parameters"],
     "properties": {
-        **ANSWERED,
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "id": {"type": "string"},
+        "parameters": {
+            "type": "object",
+            "properties": {"record_id": {"type": "string", "description": "Id of the record."}},
+        },
         **_ACT,
         "actions": {
             "type": "array",

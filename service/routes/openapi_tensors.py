@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
 _DATATYPES = [
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
     "FP32", "FP64", "BYTES",
@@ -37,21 +35,17 @@ INFER_REQUEST = {
         },
     },
 }
-#: What every answer says besides what was asked for.
-ANSWERED: Final[dict[str, Any]] = {
-    "model_name": {"type": "string"},
-    "model_version": {"type": "string"},
-    "id": {"type": "string"},
-    "parameters": {
-        "type": "object",
-        "properties": {"record_id": {"type": "string", "description": "Id of the record."}},
-    },
-}
 INFER_RESPONSE = {
     "type": "object",
     "required": ["model_name", "model_version", "outputs"],
     "properties": {
-        **ANSWERED,
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "id": {"type": "string"},
+        "parameters": {
+            "type": "object",
+            "properties": {"record_id": {"type": "string", "description": "Id of the record."}},
+        },
         "outputs": {"type": "array", "items": TENSOR},
     },
 }

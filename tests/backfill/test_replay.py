@@ -29,6 +29,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{start + timedelta(seconds=int(n))};{p:.5f};{h:.5f};0"
         for n, (p, h) in zip(at, values, strict=True)
     ]
+    fault = range(900, 940)
+    lines = [line[:-1] + "1" if n - 1 in fault else line for n, line in enumerate(lines)]
     (folder / "pump.csv").write_text("\n".join(lines))
     return folder
 
@@ -80,11 +82,11 @@ def test_what_cannot_be_replayed_is_said_in_words(
     ("name", "content", "said"),
     [
         ("a.csv", "time,pressure\n2026-03-01T12:00:00,1\n", "sensors heat are no columns"),
-        ("b.csv", "time,pressure,heat\n2026-03-01T12:00:00,1,x\n", "row 0: heat: got 'x'"),
+        ("b.csv", "time,pressure,heat\n2026-03-01T12:00:00,1,x\n", "line 2: heat: got 'x'"),
         ("c.csv", "time,pressure,heat\n", "has no rows"),
         ("d.csv", "time,pressure,heat\nyesterday,1,2\n", "wanted RFC 3339"),
         ("e.ndjson", '{"time": 1\n', "not JSON"),
-        ("f.txt", "", "wanted .csv"),
+        ("f.xlsx", "", "wanted .csv"),
         ("g.csv", "when,pressure,heat\n1,2,3\n", "--time COLUMN"),
     ],
 )
@@ -93,6 +95,29 @@ def test_files_that_are_no_recordings(tmp_path: Path, name: str, content: str, s
     path.write_text(content)
     with pytest.raises(GlasslineError, match=said):
         read(path, SENSORS)
+
+
+def test_known_faults_are_held_against_the_alarms(home: Path) -> None:
+    done = glassline(
+        "replay", str(home / "pump.csv"), "--model", "windows", "--truth", "anomaly",
+        "--set", "on_delay_s=3", home=home,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = {line.split("│")[1].strip(): line.split("│")[2].strip()
+            for line in done.stdout.splitlines() if line.count("│") == 3}  # fmt: skip
+    assert told["known faults alarmed"] == "1 of 1"
+    assert told["median delay"].split() == ["3", "s"]
+    assert told["alarms beside a known fault"] == "0"
+    assert "left out" not in done.stderr
+
+
+def test_a_unit_that_was_changed_is_refused_as_a_server_does(home: Path) -> None:
+    done = glassline(
+        "replay", str(home / "pump.csv"), "--model", "windows", "--set", 'ranges={"heat":[0,1]}',
+        home=home,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Was the unit of the sensor changed?" in done.stderr
 
 
 def test_gaps_in_a_file_are_missing_values(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def write_page(
     picture = draw(recording, sensors, runs)
     (folder / f"{name}.png").write_bytes(picture)
     headline = f"{run.name}: {', '.join(str(len(alarms(one))) for one in runs)} alarms"
-    (folder / f"{name}.html").write_text(page(recording, picture, runs, headline))
+    (folder / f"{name}.html").write_text(page(recording, sensors, picture, runs, headline))
 
 
 def show(said: dict[str, Any]) -> None:

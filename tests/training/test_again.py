@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from service.store import ModelStore, StoredModel
-from tests.by_command import train
+from tests.running_server import glassline
 from training import train_mlp
 from training.again import configured, train_again
+from training.commands import app
 from training.options import Options, WrongOption
 from training.train_mlp import Config
 
@@ -74,9 +76,9 @@ def test_the_command_says_whether_they_are_the_same(
     once: tuple[ModelStore, StoredModel],
 ) -> None:
     home = once[1].folder.parents[3]
-    done = train("--from-manifest", "again@1", "--to", "fp16", home=home)
-    assert done.exit_code == 0, done.output
-    assert "the same as again@1" in done.output.replace("\n", " ")
+    done = glassline("train", "--from-manifest", "again@1", "--to", "fp16", home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the same as again@1" in done.stdout.replace("\n", " ")
     newest = once[0].get("again").manifest
     assert newest.precision == "fp16"
     assert newest.compression is not None
@@ -107,7 +109,7 @@ def test_what_cannot_be_run_again_is_refused(
     [(["--to", "int8"], 2), (["--from-manifest", "a", "mlp"], 2), (["--from-manifest", "gone"], 1)],
 )
 def test_wrong_usage_is_one_message(words: list[str], status: int, tmp_path: Path) -> None:
-    done = train(*words, home=tmp_path)
+    done = CliRunner().invoke(app, words, env={"GLASSLINE_HOME": str(tmp_path)})
     assert done.exit_code == status, done.output
     assert "error: " in done.output
     assert "Traceback" not in done.output
