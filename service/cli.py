@@ -118,19 +118,23 @@ def predict(
         answer = client.infer(client.choose(model), file.read_bytes(), media_type_of(file))
     out.print(_answers(answer["outputs"]))
     out.print(f"{answer['model_name']}@{answer['model_version']}")
-    out.print(f"record {answer['parameters']['record_id']}", soft_wrap=True)
+    said = answer["parameters"]
+    if said.get("deadline_missed"):
+        what = "this is the fail-safe" if "fail_safe" in said else "this is its late answer"
+        out.print(f"the model had not answered within {said['deadline_ms']:g} ms: {what}")
+    out.print(f"record {said['record_id']}", soft_wrap=True)
 
 
 def _answers(outputs: list[dict[str, Any]]) -> Table:
     """Labels or verdicts where the model has them, else the values of its first output."""
     by_name = {one["name"]: one["data"] for one in outputs}
-    if "label" in by_name:
+    if {"label", "confidence"} <= by_name.keys():
         table = Table("row", "label", "confidence")
         pairs = zip(by_name["label"], by_name["confidence"], strict=True)
         for row, (label, confidence) in enumerate(pairs):
             table.add_row(str(row), label, f"{confidence:.4f}")
         return table
-    if "verdict" in by_name:
+    if {"verdict", "score"} <= by_name.keys():
         table = Table("row", "verdict", "score", "threshold", "p-value", "most of the error")
         named = by_name["contributors"][:: len(by_name["contributors"]) // len(by_name["verdict"])]
         columns = [by_name[name] for name in ("score", "threshold", "p_value")]
@@ -147,7 +151,7 @@ def _answers(outputs: list[dict[str, Any]]) -> Table:
     table = Table("row", *columns)
     for row in range(first["shape"][0]):
         values = first["data"][row * width : (row + 1) * width]
-        table.add_row(str(row), *(f"{value:.6g}" for value in values))
+        table.add_row(str(row), *(v if isinstance(v, str) else f"{v:.6g}" for v in values))
     return table
 
 

@@ -103,6 +103,10 @@ class Unavailable(GlasslineError):
     """Glassline cannot answer now; a later try may succeed."""
 
 
+class NoOwner(Unavailable):
+    """No process owns the streams at this moment; nothing of the request was done."""
+
+
 class Overloaded(Unavailable):
     """A bounded queue is full. `retry_after_s` says when a retry is worth it."""
 

@@ -23,6 +23,7 @@ from service.inference.gallery import EXACT, Vectors, prepared, usearch
 from service.inference.session import Session
 from service.inference.translator import Translator, warm
 from service.manifest import Gallery, Manifest
+from service.past import fail_safe_of
 from service.revision import Change, revised
 from service.row_files import open_rows
 from service.settings import Settings
@@ -182,6 +183,8 @@ def _recorded(manifest: Manifest, query: search.Query, settings: Settings) -> Ba
         for record_id in (row["id"] for page in pages(store, query) for row in page):
             body = orjson.loads(store.get(record_id).body)
             if {one["name"] for one in body["inputs"]} != names:
+                continue
+            if fail_safe_of(body) is not None:  # what it is found by is no model's decision
                 continue
             try:
                 inputs = {name: decode_array(store.payload(record_id, name)) for name in names}

@@ -142,6 +142,11 @@ SAFE_DEFAULTS = Counter(
     "States in which a policy took its safe default, for they were unlike training's.",
     _MODEL,
 )
+DEADLINES = Counter(
+    "glassline_deadlines_missed",
+    "Answers that were not ready in a model's latency budget.",
+    _MODEL,
+)
 P_VALUE = Histogram(
     "glassline_p_value",
     "p-values of the rows that a detector judged; even while they are as in its calibration.",
@@ -160,7 +165,7 @@ _ALL = (
     LAST_INFERENCE, REQUESTS_WAITING, REQUESTS_REFUSED, EXPLANATION_SAMPLES,
     EXPLANATION_R2, EXPLANATIONS, EXPLANATIONS_WAITING, MODEL_LOAD, MODEL_PROVIDER,
     DEVICE_FALLBACKS, AUDIT_APPEND, AUDIT_GROUP, AUDIT_MISSED, VERDICTS, SAFE_DEFAULTS,
-    P_VALUE, SCORE_OVER_THRESHOLD, *stream_metrics.ALL,
+    DEADLINES, P_VALUE, SCORE_OVER_THRESHOLD, *stream_metrics.ALL,
 )  # fmt: skip
 
 

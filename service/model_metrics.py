@@ -83,6 +83,10 @@ class ModelMetrics:
         if safe.any():  # seldom, so that other policies need no such series
             metrics.SAFE_DEFAULTS.labels(*self._labels).inc(int(safe.sum()))
 
+    def late(self) -> None:
+        """An answer was not there in the model's latency budget."""
+        metrics.DEADLINES.labels(*self._labels).inc()
+
     def explained(self, seconds: float, samples: int, r2: Sequence[float]) -> None:
         """An explanation was made from so many samples, with an R² for each label."""
         self._explain.observe(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -11,6 +12,11 @@ from service.audit.arrays import decode_array
 from service.audit.store import RecordStore, StoredRecord
 from service.errors import Conflict
 from service.inference.registry import LoadedModel, Registry
+
+
+def fail_safe_of(body: Mapping[str, Any]) -> Any:
+    """What was answered in place of a late model, by the body of its record; None = nothing."""
+    return body.get("deadline", {}).get("fail_safe")
 
 
 class Past:
@@ -30,12 +36,18 @@ class Past:
 
         Raises:
             UnknownRecord: there is none.
-            Conflict: it is of another kind.
+            Conflict: it is of another kind, or of a fail-safe, which no model decided.
         """
         record = self._records.get(record_id)
         if record.kind != "prediction":
             raise Conflict(
                 f"record {record_id} is of kind '{record.kind}'; only predictions are explained."
+            )
+        if fail_safe_of(orjson.loads(record.body)) is not None:
+            raise Conflict(
+                f"record {record_id} is of a fail-safe, which was answered because the model was "
+                "late: there is no decision of the model to explain. Send the input to explain, or "
+                "POST the record's replay for what the model says of it."
             )
         return record
 

@@ -160,6 +160,6 @@ class GlasslinePolicy:
             observation, reward, ended, cut, _ = environment.step(answer["action_number"])
             rewards.append(float(reward))
             records.append(answer["parameters"].get("record_id"))
-            safe += answer["safe_default"]
+            safe += bool(answer["safe_default"])  # null in a fail-safe, which is no policy's
             over = bool(ended or cut)
         return Driven(tuple(rewards), tuple(records), safe)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from service.audit.arrays import described
 from service.audit.canonical import canonical
+from service.audit.decided import decided
 from service.audit.recorder import Recorder
 from service.audit.store import RecordStore, StoredRecord
 from service.errors import Conflict, NotFound
@@ -21,7 +22,8 @@ from service.explain.evidence import with_evidence
 from service.explain.parameters import ExplainParameters
 from service.inference.registry import LoadedModel
 from service.modalities.choice import explainer_of
-from service.past import Past
+from service.past import Past, fail_safe_of
+from service.tasks.deadline import FailSafe
 
 Verdict = Literal["bit-exact", "within tolerance", "differs", "not replayable"]
 REPLAYED = ("prediction", "explanation")
@@ -40,7 +42,9 @@ class Outcome:
         differing: names of what differs; outputs that are recorded by their digests among them,
             which say nothing of how far.
         environment: fields that are not as they were, with what they were and are.
-        reason: why it could not be replayed.
+        reason: why it could not be replayed, or is not the same.
+        model_says: where the fail-safe was answered, what the model decides of each row, or the
+            values that it gives.
     """
 
     verdict: Verdict
@@ -49,6 +53,7 @@ class Outcome:
     differing: tuple[str, ...] = ()
     environment: Mapping[str, tuple[Any, Any]] | None = None
     reason: str | None = None
+    model_says: tuple[Any, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As answered and recorded."""
@@ -62,6 +67,7 @@ class Outcome:
                 for name, (then, now) in (self.environment or {}).items()
             },
             "reason": self.reason,
+            **({} if self.model_says is None else {"model_says": list(self.model_says)}),
         }
 
 
@@ -131,12 +137,42 @@ class Replayer:
             found.difference,
             found.differing,
             changed,
-            _why(found.verdict, changed),
+            found.reason or _why(found.verdict, changed),
+            found.model_says,
         )
 
     def _prediction(self, body: Mapping[str, Any], model: LoadedModel, deadline: float) -> Outcome:
         _ = deadline  # the bare graph is done in milliseconds
-        answers = model.answer(model.predict(self._past.inputs(body["id"])))
+        inputs = self._past.inputs(body["id"])
+        answers = model.answer(model.predict(inputs))
+        if (value := fail_safe_of(body)) is not None:
+            return self._stood_in(body, model, inputs, answers, value)
+        return self._compared(body, model, answers)
+
+    def _stood_in(
+        self,
+        body: Mapping[str, Any],
+        model: LoadedModel,
+        inputs: Mapping[str, NDArray[Any]],
+        answers: Mapping[str, NDArray[Any]],
+        value: Any,
+    ) -> Outcome:
+        """A fail-safe again, and what the model says that was too late then."""
+        value = tuple(value) if isinstance(value, list) else value
+        again = FailSafe(model.manifest, value).outputs(inputs)
+        said = orjson.loads(orjson.dumps(decided(model.manifest, answers).decision))["labels"]
+        first = answers[model.manifest.outputs[0].name]
+        outcome = self._compared(body, model, again or {})
+        return replace(
+            outcome,
+            reason="the fail-safe was answered, for the model was late: that is what was done "
+            "again; model_says is the model's own answer to the recorded input",
+            model_says=tuple(said or first.tolist()),
+        )
+
+    def _compared(
+        self, body: Mapping[str, Any], model: LoadedModel, answers: Mapping[str, NDArray[Any]]
+    ) -> Outcome:
         recorded = {one["name"]: one for one in body["outputs"]}
         differing, largest = [], 0.0
         for name, values in answers.items():

@@ -95,10 +95,12 @@ class Serving:
         """Raise unless this server can answer.
 
         Raises:
-            Unavailable: no model is loaded, a predicting process is missing, or the server
-                is stopping.
+            Unavailable: no model is loaded, a predicting process is missing, streams are not yet
+                brought back, or the server is stopping.
         """
         self.crew.check()
+        if not self.streams.begun:
+            raise Unavailable("starting: streams are being brought back.")
         if not self.registry.loaded():
             refused = "; ".join(self.registry.refused.values())
             raise Unavailable(
@@ -133,6 +135,7 @@ def open_serving(settings: Settings, explainer: ExplainerProxy, worker: int = 0)
     recorder = Recorder(writer, "glassline")
     registry = Registry.of(settings, recorder, gpu_of(worker))
     repository = Repository(settings.root, ModelStore(settings.root))
+    _check_deadlines(settings)
     seen = repository.stamp()  # before it is read: what changes meanwhile is followed later
     registry.follow(repository.read())
     writer.wait()
@@ -150,3 +153,13 @@ def open_serving(settings: Settings, explainer: ExplainerProxy, worker: int = 0)
         crew=Crew(settings.root, os.getppid(), settings.workers),
         seen=seen,
     )
+
+
+def _check_deadlines(settings: Settings) -> None:
+    """Say loudly that a latency budget is of no model; one may be released later."""
+    known = ModelStore(settings.root).names()
+    for name in sorted(settings.deadlines.keys() - set(known)):
+        _log.warning(
+            "GLASSLINE_DEADLINES: no model is called '%s', so that its latency budget holds for "
+            "nothing; there are %s.", name, ", ".join(known) or "none yet",
+        )  # fmt: skip

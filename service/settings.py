@@ -12,7 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -36,13 +44,29 @@ def _share(value: Any) -> Any:
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
 
 
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+#: A verdict, a label, an action, or the values of a regression.
+FailSafeValue = StrictStr | Number | tuple[Number, ...]
+
+
 class Deadline(BaseModel):
-    """A model's latency budget, and what is answered when it is over."""
+    """A model's latency budget, and what is answered when it is over.
+
+    Without a fail-safe it hangs on the model what becomes of a late answer (see `LatencyBudget`);
+    with `refuse` it becomes an error.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ms: float = Field(gt=0, le=600_000)
-    fail_safe: Literal["anomaly", "normal"] = "anomaly"
+    fail_safe: FailSafeValue | None = None
+    refuse: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Deadline:
+        if self.refuse and self.fail_safe is not None:
+            raise ValueError("a late answer is refused or has a fail-safe, not both")
+        return self
 
 
 class Settings(BaseSettings):
@@ -114,7 +138,7 @@ class Settings(BaseSettings):
         "closed", description="Answer a prediction whose record cannot be written? closed = no."
     )
     deadlines: dict[str, Deadline] = Field(
-        {}, description="Latency budgets of models, as JSON, and their fail-safe verdicts."
+        {}, description="Latency budgets of models, as JSON, and what is answered when one is over."
     )
     stream_future_s: float = Field(
         60.0, ge=0, description="Seconds that a live row may be ahead of this server's clock."

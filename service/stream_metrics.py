@@ -27,11 +27,6 @@ FLOODS = Gauge(
     "Lines with a flood of alarms (ISA-18.2: more than 10 in 10 minutes).",
     multiprocess_mode="livesum",
 )  # fmt: skip
-DEADLINES = Counter(
-    "glassline_deadlines_missed",
-    "Answers that were not ready in a model's latency budget and were the fail-safe instead.",
-    MODEL,
-)
 FEEDBACK = Counter(
     "glassline_alarm_feedback",
     "Alarms that somebody has called true or false; the precision is the share of the true ones.",
@@ -43,4 +38,4 @@ UNEXPLAINED = Counter(
     ("reason",),
 )
 
-ALL = (ROWS, STREAMS, TURN, EVENTS, ACTIVE, FLOODS, DEADLINES, FEEDBACK, UNEXPLAINED)
+ALL = (ROWS, STREAMS, TURN, EVENTS, ACTIVE, FLOODS, FEEDBACK, UNEXPLAINED)

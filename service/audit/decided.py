@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from service.audit.canonical import Part, canonical_part
 from service.manifest import Manifest
 from service.policy import ACTION_NUMBER, PREFERENCE
+from service.tasks import deadline
+from service.tasks.deadline import Late
 
 #: Records are found by so many characters of a decision.
 LONGEST = 256
@@ -26,12 +28,19 @@ class Decided:
     score: float | None
 
 
-def decided(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> Decided:
-    """What a model decided.
+def decided(
+    manifest: Manifest, outputs: Mapping[str, NDArray[Any]], late: Late | None = None
+) -> Decided:
+    """What a model decided, or the fail-safe where that was answered in its place.
 
     A record is found by its first row; that of a detector by the row with the highest score, so
     that a batch with an anomaly in it is found as one.
     """
+    if late is not None and late.fail_safe is not None:
+        labels = deadline.decided(manifest, outputs)
+        said: dict[str, Any] = {"labels": labels, "confidence": [], "threshold": None}
+        score = None if labels else _first_value(manifest, outputs)
+        return Decided(canonical_part(said), labels[0][:LONGEST] if labels else None, score)
     if manifest.task == "anomaly":
         return _judged(outputs)
     labels = _labels(manifest, outputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from service.audit.record import Payload, build, build_prepared, new_id, timesta
 from service.audit.recorded_model import RecordedModel
 from service.audit.store import StoredRecord
 from service.audit.writer import RecordWriter
+from service.tasks.deadline import Late
 
 if TYPE_CHECKING:
     from service.explain.evidence import NativeEvidence
@@ -42,6 +44,8 @@ class RequestContext:
     caller: str
     trace_id: str | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    #: by `time.perf_counter`: what a latency budget is counted from
+    arrived: float = field(default_factory=time.perf_counter)
 
 
 class Recorder:
@@ -71,19 +75,21 @@ class Recorder:
         outputs: Mapping[str, NDArray[Any]],
         context: RequestContext,
         record_id: str | None = None,
+        late: Late | None = None,
     ) -> tuple[str, asyncio.Future[None]]:
         """Record a prediction; returns its id, and a future that is done once it is durable.
 
         Outputs as large as the input stand in it by their digests: they can be computed again
         from the input, and go with it when it is erased. Nobody may be told before: the future
-        raises Unavailable where it could not be.
+        raises Unavailable where it could not be. An answer that was `late` says so, and where it
+        was the fail-safe, that it was, and why.
 
         Raises:
             Unavailable: the writer is closed.
             Overloaded: too many records wait.
         """
         record_id = record_id or new_id()
-        found = decided(model.manifest, outputs)
+        found = decided(model.manifest, outputs, late)
         by_digest = model.manifest.on_request
         content = {
             **self._common(model, context),
@@ -93,6 +99,7 @@ class Recorder:
             ],
             "decision": found.decision,
             "reproducibility": "bit-exact",
+            **({} if late is None else {"deadline": late.recorded()}),
         }
         columns = {**_columns(model, context), "decision": found.found_by, "score": found.score}
         payloads = tuple(Payload(n, NPY, encode_array(a)) for n, a in inputs.items())

@@ -28,7 +28,7 @@ Run = Callable[[Tensors], dict[str, NDArray[Any]]]
 Signature = tuple[tuple[str, str, tuple[int, ...]], ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     inputs: Tensors
     rows: int
@@ -109,9 +109,23 @@ class Batcher:
         self._start_what_can(loop)
         try:
             return await waiting.answer
+        except asyncio.CancelledError:
+            self._leave(waiting)
+            raise
         finally:
             if (trace := tracing.current()) is not None:
                 trace.batched(waiting.since, waiting.started, rows, waiting.batch)
+
+    def _leave(self, waiting: _Waiting) -> None:
+        """A caller has left; its place is free for another at once."""
+        signature = _signature(waiting.inputs)
+        queue = self._queues.get(signature)
+        if queue is None or waiting not in queue:
+            return  # it runs
+        queue.remove(waiting)
+        self._count(-1)
+        if not queue:
+            del self._queues[signature]
 
     def _start_what_can(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._free and self._queues:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from service.audit.recorder import Recorder, RequestContext
     from service.protocol.request import InferRequest
     from service.settings import Settings
+    from service.tasks.deadline import Late
 
 #: A request that takes less runs on the event loop: a thread hop would cost more than it,
 #: and one that takes more would keep health checks and everybody else waiting.
@@ -48,6 +49,8 @@ class Prediction:
 
     record_id: str | None
     outputs: dict[str, NDArray[Any]]
+    #: where it was not there in the model's latency budget
+    late: Late | None = None
 
 
 class Predictor:
@@ -67,14 +70,21 @@ class Predictor:
         self._loud_at = 0.0
 
     async def answer(
-        self, model: LoadedModel, request: InferRequest, context: RequestContext
+        self,
+        model: LoadedModel,
+        request: InferRequest,
+        context: RequestContext,
+        *,
+        hurries: bool = True,
     ) -> Prediction:
         """Run the model on a validated request, and record the answer as the policy says.
 
         Args:
             model: a loaded model.
             request: valid for it.
-            context: who asked.
+            context: who asked, and when.
+            hurries: whether the model's latency budget counts, if it has one: the answer is then
+                the fail-safe where the model's own is not there in time.
 
         Raises:
             InvalidRequest: the graph refuses these values.
@@ -83,14 +93,20 @@ class Predictor:
             Unavailable: the record could not be written; no record, no answer, unless
                 GLASSLINE_RECORD_FAILURE is `open`.
         """
-        outputs = await self._outputs(model, request)
+        late = None
+        if hurries and model.budget is not None:
+            outputs, late = await self._in_time(model, request, context.arrived)
+        else:
+            outputs = await self._outputs(model, request)
         if not self.is_recorded(model):
-            return Prediction(None, outputs)
+            return Prediction(None, outputs, late)
         try:
-            return Prediction(await self._recorded(model, request, outputs, context), outputs)
+            record_id, durable = self.record(model, request, outputs, context, late)
+            await durable
         except Unavailable as error:
             self.unrecorded(model, error)
-            return Prediction(None, outputs)
+            record_id = None
+        return Prediction(record_id, outputs, late)
 
     async def predict(
         self, model: LoadedModel, request: InferRequest, context: RequestContext
@@ -102,10 +118,12 @@ class Predictor:
 
         Raises:
             InvalidRequest, Overloaded, DeadlineExceeded, Unavailable: as `answer`, but no
-                record, no answer, whatever the policy.
+                record, no answer, whatever the policy; a latency budget does not count.
         """
         outputs = await self._outputs(model, request)
-        return await self._recorded(model, request, outputs, context), outputs
+        record_id, durable = self.record(model, request, outputs, context)
+        await durable
+        return record_id, outputs
 
     def is_recorded(self, model: LoadedModel) -> bool:
         """Whether the policy wants the next prediction of a model recorded; a sample is drawn."""
@@ -144,13 +162,56 @@ class Predictor:
         request: InferRequest,
         outputs: Mapping[str, NDArray[Any]],
         context: RequestContext,
+        late: Late | None = None,
     ) -> tuple[str, asyncio.Future[None]]:
         """Record an answer; its id, and a future that is done once it is durable.
 
         Raises:
             Overloaded, Unavailable: see `Recorder.prediction`.
         """
-        return self._recorder.prediction(model.recorded, request.inputs, outputs, context)
+        return self._recorder.prediction(
+            model.recorded, request.inputs, outputs, context, late=late
+        )
+
+    def settle(
+        self,
+        model: LoadedModel,
+        request: InferRequest,
+        outputs: dict[str, NDArray[Any]] | None,
+        arrived: float,
+    ) -> tuple[dict[str, NDArray[Any]], Late | None]:
+        """What is answered within the model's latency budget; see `LatencyBudget.settle`."""
+        assert model.budget is not None  # whoever asks has looked
+        try:
+            answer, late = model.budget.settle(request.inputs, outputs, arrived)
+        except DeadlineExceeded:
+            model.metrics.late()
+            raise
+        if late is not None:
+            model.metrics.late()
+        return answer, late
+
+    async def _in_time(
+        self, model: LoadedModel, request: InferRequest, arrived: float
+    ) -> tuple[dict[str, NDArray[Any]], Late | None]:
+        """The outputs, or at the deadline what stands in for them; see `settle`.
+
+        What waits in the queue then leaves it; what runs is finished, and its answer dropped.
+        """
+        budget = model.budget
+        assert budget is not None  # whoever asks has looked
+        if budget.waits(request.inputs):
+            return self.settle(model, request, await self._outputs(model, request), arrived)
+        left = budget.left(arrived)
+        if left <= 0:  # nobody would hear the answer
+            return self.settle(model, request, None, arrived)
+        work = asyncio.ensure_future(self._outputs(model, request))
+        try:
+            await asyncio.wait({work}, timeout=left)
+            outputs = work.result() if work.done() else None
+            return self.settle(model, request, outputs, arrived)
+        finally:
+            work.cancel()
 
     async def _outputs(self, model: LoadedModel, request: InferRequest) -> dict[str, NDArray[Any]]:
         if is_quick(model, request.rows):
@@ -167,17 +228,6 @@ class Predictor:
         elif model.manifest.policy is not None:
             model.metrics.acted(answer[SAFE])
         return answer
-
-    async def _recorded(
-        self,
-        model: LoadedModel,
-        request: InferRequest,
-        outputs: Mapping[str, NDArray[Any]],
-        context: RequestContext,
-    ) -> str:
-        record_id, durable = self.record(model, request, outputs, context)
-        await durable
-        return record_id
 
     async def _queued(self, model: LoadedModel, request: InferRequest) -> dict[str, NDArray[Any]]:
         budget = self._settings.predict_timeout_s

@@ -26,8 +26,9 @@ from service.inference.session import Session
 from service.inference.translator import Translator, warm
 from service.manifest import Manifest
 from service.model_metrics import ModelMetrics
-from service.settings import Settings
+from service.settings import Deadline, Settings
 from service.store import ModelStore, StoredModel
+from service.tasks.deadline import LatencyBudget
 from service.tasks.task import TaskAnswer, task_of
 
 #: A session keeps its weights once in the file's form and once as it runs them, and arenas.
@@ -47,6 +48,8 @@ class LoadedModel:
     load_seconds: float
     #: vectors of earlier inputs, where the release has them
     gallery: VectorGallery | None = None
+    #: in which it must answer, where the settings say so
+    budget: LatencyBudget | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -89,6 +92,7 @@ class Registry:
         serves: whether requests are answered from it, so that metrics tell where.
         on_load: told of each model that was loaded.
         on_refusal: told name, version and reason of each that was not.
+        deadlines: latency budgets by name.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Registry:
         serves: bool = True,
         on_load: Callable[[LoadedModel], None] | None = None,
         on_refusal: Callable[[str, str, str], None] | None = None,
+        deadlines: Mapping[str, Deadline] | None = None,
     ) -> None:
         self._store = store
         self._device: Device = device
@@ -110,6 +115,7 @@ class Registry:
         self._serves = serves
         self._on_load = on_load
         self._on_refusal = on_refusal
+        self._deadlines = deadlines or {}
         self._loaded: dict[tuple[str, str], LoadedModel] = {}
         self._used: dict[tuple[str, str], float] = {}
         #: (name, alias) -> version; the alias "latest" is what a bare name means.
@@ -132,6 +138,7 @@ class Registry:
             serves,
             on_load=lambda model: recorder.model_load(model.recorded, model.load_seconds),
             on_refusal=recorder.model_refused,
+            deadlines=settings.deadlines if serves else None,
         )
 
     def follow(self, state: RepositoryState) -> None:
@@ -224,6 +231,8 @@ class Registry:
         start = time.perf_counter()
         try:
             stored = self._store.get(name, version)
+            deadline = self._deadlines.get(name)
+            budget = None if deadline is None else LatencyBudget(stored.manifest, deadline)
             session = warm(stored, self._device, self._threads, self._gpu)
             task = task_of(stored)
         except (CorruptModel, Unavailable) as error:
@@ -239,7 +248,7 @@ class Registry:
             stored.manifest, session.runtime_version, session.provider, session.threads
         )
         gallery = VectorGallery(stored) if stored.manifest.gallery is not None else None
-        model = LoadedModel(stored, session, metrics, recorded, task, seconds, gallery)
+        model = LoadedModel(stored, session, metrics, recorded, task, seconds, gallery, budget)
         if self._on_load:
             self._on_load(model)
         return model

@@ -161,12 +161,32 @@ def encode(
     }
     if request.id is not None:
         document["id"] = request.id
+    acts = _acts(policy, outputs)
+    if request.parameters[SINGLE]:
+        document.update(acts[0])
+    else:
+        document["actions"] = acts
+    body = orjson.dumps(document)
+    if b"null" in body:
+        check_finite(outputs)
+    return body
+
+
+def _acts(policy: Policy, outputs: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    """What to do in each state; of a fail-safe, which no graph has preferred, nothing more."""
+    if PREFERENCE not in outputs:
+        unknown = dict.fromkeys(("preference", "safe_default", "outside", "outside_feature"))
+        numbers = outputs[ACTION_NUMBER].tolist()
+        return [
+            {"action": action, "action_number": number, **unknown}
+            for action, number in zip(outputs["action"], numbers, strict=True)
+        ]
     columns = zip(
         outputs["action"], outputs[ACTION_NUMBER].tolist(), outputs[PREFERENCE].tolist(),
         outputs[SAFE].tolist(), outputs[OUTSIDE].tolist(), outputs["outside_feature"],
         strict=True,
     )  # fmt: skip
-    acts = [
+    return [
         {
             "action": action,
             "action_number": number,
@@ -177,14 +197,6 @@ def encode(
         }
         for action, number, preference, safe, outside, feature in columns
     ]
-    if request.parameters[SINGLE]:
-        document.update(acts[0])
-    else:
-        document["actions"] = acts
-    body = orjson.dumps(document)
-    if b"null" in body:
-        check_finite(outputs)
-    return body
 
 
 def _refuse(where: str, got: str, wanted: str) -> NoReturn:

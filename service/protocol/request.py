@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -42,3 +43,8 @@ class InferRequest:
         if self.outputs is None:
             return self.parameters.get("binary_data_output") is True
         return any(output.binary for output in self.outputs)
+
+    def among(self, names: Collection[str]) -> InferRequest:
+        """The same request, of those outputs alone; of all of them where it wants none."""
+        kept = tuple(output for output in self.outputs or () if output.name in names)
+        return replace(self, outputs=kept or None)

@@ -11,7 +11,7 @@ import orjson
 from service.audit.record import timestamp
 from service.audit.recorder import Recorder
 from service.audit.store import RecordStore
-from service.past import Past
+from service.past import Past, fail_safe_of
 from service.reports import PDF, proof, sections
 from service.reports.blocks import Fact, Facts, Literal, Report, Section
 from service.reports.material import Collector, Material
@@ -111,6 +111,8 @@ def _verdict(material: Material) -> str:
     if prediction is None:
         return material.record.kind
     said = prediction.body["decision"]
+    if fail_safe_of(prediction.body) is not None:
+        return f"the fail-safe, “{said['labels'][0]:.200}”" if said["labels"] else "the fail-safe"
     if not said["labels"]:
         return "values, see below"
     first = f"“{said['labels'][0]:.200}”"

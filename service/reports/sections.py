@@ -15,6 +15,7 @@ from service.audit.store import RecordStore
 from service.errors import Conflict
 from service.explain.drawing import drawn, parts
 from service.explain.legend import number
+from service.past import fail_safe_of
 from service.reports.blocks import Block, Fact, Facts, Grid, Literal, Picture, Section, Text, flat
 from service.reports.inputs import input_blocks
 from service.reports.material import MOST_BESIDE, Material, Told
@@ -36,6 +37,7 @@ def decision(material: Material) -> Section:
         Fact("Prediction record" if prediction else "Record", (prediction or record).id,
              literal=True),
         Fact("Kind", record.kind),
+        *_lateness(body),
         Fact("Asked by", body.get("caller", "not said"), "name of the API key, or the address "
              "where no key was needed; no person's signature"),
         Fact("Begun, ended", " to ".join(t for t in (body.get("started_at"), body.get("ended_at"))
@@ -45,6 +47,18 @@ def decision(material: Material) -> Section:
         Fact("Answered by", _service(body)),
     ]  # fmt: skip
     return Section("What was decided", [*blocks, Facts(facts)])
+
+
+def _lateness(body: Mapping[str, Any]) -> list[Fact]:
+    """That the answer was late, and whether it was the model's own."""
+    said = body.get("deadline")
+    if said is None:
+        return []
+    when = f"{said['waited_ms']:g} ms after the request, whose budget was {said['ms']:g} ms"
+    if fail_safe_of(body) is None:
+        return [Fact("Late", when, "the model's own answer, waited for")]
+    return [Fact("Fail-safe", f"the model had not answered {when}",
+                 "what was answered was set beforehand; the model did not decide it")]  # fmt: skip
 
 
 def answers(prediction: Told) -> Block:
@@ -154,6 +168,8 @@ def _of(told: Told) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, 
 def _how_to_explain(material: Material) -> Text:
     if material.prediction is None:
         return Text("Records of this kind have no explanation.")
+    if fail_safe_of(material.prediction.body) is not None:
+        return Text("The fail-safe was answered: there is no decision of the model to explain.")
     return Text(
         "Nobody has asked for an explanation yet. The very model version that decided can still "
         f"give one: POST /v2/records/{material.prediction.id}/explain. It then stands in the next "

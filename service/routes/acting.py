@@ -12,7 +12,7 @@ from service.protocol import actions
 from service.protocol.request import InferRequest
 from service.routes.bodies import JSON_TYPES
 from service.routes.reply import JSON, Reply
-from service.routes.sending import compressed, record_said
+from service.routes.sending import compressed, said_of
 from service.settings import Settings
 
 
@@ -46,7 +46,7 @@ def act_encoded(
         TensorMismatch: a preference is no finite number.
     """
     start = time.perf_counter()
-    headers, parameters = record_said(prediction.record_id)
+    headers, parameters = said_of(prediction)
     body = actions.encode(model.manifest, prediction.outputs, request, parameters)
     body = compressed(asked, body, headers)
     model.metrics.postprocess(time.perf_counter() - start)

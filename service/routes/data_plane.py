@@ -25,7 +25,7 @@ from service.routes.exchange import Exchange
 from service.routes.jobs import prefers_later, shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred
 from service.routes.reply import JSON, Reply
-from service.routes.sending import RECORD_HEADER, compressed, record_said
+from service.routes.sending import RECORD_HEADER, compressed, record_said, said_of
 from service.routes.task_routes import refuse_unknown, routes_of, wants_picture
 from service.serving import Serving
 
@@ -47,9 +47,11 @@ class DataPlane:
         """Decode, predict, record, encode."""
         request = await infer_request(exchange, model, self._settings)
         refuse_unknown(request, model.manifest)
-        prediction = await self._serving.predictor.answer(model, request, context)
+        seen = is_drawn(model) and wants_picture(exchange.header(b"accept"))
+        # A picture is for somebody who looks at it, not for a line that waits.
+        prediction = await self._serving.predictor.answer(model, request, context, hurries=not seen)
         own = routes_of(model.manifest)
-        if is_drawn(model) and wants_picture(exchange.header(b"accept")):
+        if seen:
             said = record_said(prediction.record_id)[0]
             drawn = (
                 partial(heat_map, model, request, prediction, said)
@@ -191,7 +193,9 @@ def encoded(
         TensorMismatch: an output cannot go in the form asked for.
     """
     start = time.perf_counter()
-    headers, parameters = record_said(prediction.record_id)
+    headers, parameters = said_of(prediction)
+    if prediction.late is not None and prediction.late.fail_safe is not None:
+        request = request.among(prediction.outputs)  # there is nothing but the decision
     if request.binary:
         body, json_size = binary_codec.encode(
             model.manifest, prediction.outputs, request, parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -30,11 +31,13 @@ class Exchange:
     """One request and its one response."""
 
     __slots__ = (
-        "_send", "closing", "headers", "method", "model", "path", "receive", "request_id",
-        "scope", "status",
+        "_send", "arrived", "closing", "headers", "method", "model", "path", "receive",
+        "request_id", "scope", "status",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        #: by `time.perf_counter`: when its head had come in
+        self.arrived = time.perf_counter()
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]

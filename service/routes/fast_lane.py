@@ -115,10 +115,12 @@ class FastLane:
         caller: str,
         encode: Encode,
     ) -> None:
-        outputs = self._predictor.predict_now(turn.model, request)
+        outputs, late = self._predictor.predict_now(turn.model, request), None
+        if turn.model.budget is not None:
+            outputs, late = self._predictor.settle(turn.model, request, outputs, turn.since)
 
         def answer(record_id: str | None) -> Reply:
-            return encode(headers, turn.model, request, Prediction(record_id, outputs))
+            return encode(headers, turn.model, request, Prediction(record_id, outputs, late))
 
         def unrecorded(error: Unavailable) -> Reply:
             self._predictor.unrecorded(turn.model, error)
@@ -129,7 +131,7 @@ class FastLane:
             return
         context = RequestContext(turn.request_id, caller, trace_id(headers))
         try:
-            record_id, durable = self._predictor.record(turn.model, request, outputs, context)
+            record_id, durable = self._predictor.record(turn.model, request, outputs, context, late)
         except Unavailable as error:
             turn.end(unrecorded(error))
             return
@@ -140,12 +142,12 @@ class FastLane:
 class _Turn:
     """One request on its way through the lane."""
 
-    __slots__ = ("_gate", "_respond", "_since", "_template", "model", "request_id")
+    __slots__ = ("_gate", "_respond", "_template", "model", "request_id", "since")
 
     def __init__(
         self, gate: Gate, template: str, model: LoadedModel, request_id: str, respond: Respond
     ) -> None:
-        self._since = time.perf_counter()
+        self.since = time.perf_counter()
         self._gate = gate
         self._template = template
         self._respond = respond
@@ -161,7 +163,7 @@ class _Turn:
         """Answer, and count it."""
         self._gate.in_flight -= 1
         self._respond(reply, self.request_id)
-        seconds = time.perf_counter() - self._since
+        seconds = time.perf_counter() - self.since
         manifest = self.model.manifest
         label = (manifest.name, manifest.version)
         metrics.observe_request("POST", self._template, reply.status, seconds, label)

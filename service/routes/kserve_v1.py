@@ -8,7 +8,7 @@ from service.protocol.v1 import predictions
 from service.routes.bodies import infer_request
 from service.routes.data_plane import DataPlane
 from service.routes.exchange import Exchange
-from service.routes.sending import RECORD_HEADER, record_said
+from service.routes.sending import RECORD_HEADER, said_of
 from service.routes.task_routes import refuse_unknown
 from service.serving import Serving
 
@@ -32,7 +32,7 @@ class KServeV1:
         request = await infer_request(exchange, model, self._serving.settings, version_1=True)
         refuse_unknown(request, model.manifest)
         prediction = await self._serving.predictor.answer(model, request, context)
-        headers, said = record_said(prediction.record_id)
+        headers, said = said_of(prediction)
         # There is no way to ask for those that are sent to whoever names them.
         large = model.manifest.on_request
         sent = {name: one for name, one in prediction.outputs.items() if name not in large}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from service.routes.openapi_tensors import ANSWER_PARAMETERS
+
 _STATE: Final = {
     "description": "Numbers in the manifest's order, or an object of feature name to number.",
     "oneOf": [
@@ -38,20 +40,21 @@ _REQUEST: Final[dict[str, Any]] = {
     "oneOf": [{"required": ["state"]}, {"required": ["states"]}],
     "additionalProperties": False,
 }
+#: Beside the action and its number, all are null in a fail-safe: no graph has decided.
 _ACT: Final[dict[str, Any]] = {
     "action": {"type": "string", "description": "What to do."},
     "action_number": {"type": "integer"},
     "preference": {
-        "type": "object",
+        "type": ["object", "null"],
         "additionalProperties": {"type": "number"},
         "description": "Q-value or log-probability of every action, illegal ones too.",
     },
     "safe_default": {
-        "type": "boolean",
+        "type": ["boolean", "null"],
         "description": "Whether it is the default, because the state is unlike training's.",
     },
     "outside": {
-        "type": "number",
+        "type": ["number", "null"],
         "minimum": 0,
         "description": "How far outside what training saw, in widths of the feature's range.",
     },
@@ -64,10 +67,7 @@ _RESPONSE: Final[dict[str, Any]] = {
         "model_name": {"type": "string"},
         "model_version": {"type": "string"},
         "id": {"type": "string"},
-        "parameters": {
-            "type": "object",
-            "properties": {"record_id": {"type": "string", "description": "Id of the record."}},
-        },
+        "parameters": ANSWER_PARAMETERS,
         **_ACT,
         "actions": {
             "type": "array",

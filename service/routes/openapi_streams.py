@@ -53,6 +53,8 @@ _SAID = {
         "duplicates": {"type": "integer"},
         "late": {"type": "integer"},
         "deadline_missed": {"type": "boolean", "description": "The verdict is the fail-safe."},
+        "deadline_ms": {"type": "number", "description": "The latency budget that is over."},
+        "verdict": {"type": "string", "description": "The fail-safe, where it was answered."},
     },
 }
 _HISTORY = {

@@ -35,6 +35,22 @@ INFER_REQUEST = {
         },
     },
 }
+ANSWER_PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "record_id": {"type": "string", "description": "Id of the record."},
+        "deadline_missed": {
+            "type": "boolean",
+            "description": "The answer was later than the model's latency budget; else absent.",
+        },
+        "deadline_ms": {"type": "number", "description": "That budget, in milliseconds."},
+        "fail_safe": {
+            "type": ["string", "number", "array"],
+            "items": {"type": "number"},
+            "description": "What was answered in the model's place; absent if it answered itself.",
+        },
+    },
+}
 INFER_RESPONSE = {
     "type": "object",
     "required": ["model_name", "model_version", "outputs"],
@@ -42,10 +58,7 @@ INFER_RESPONSE = {
         "model_name": {"type": "string"},
         "model_version": {"type": "string"},
         "id": {"type": "string"},
-        "parameters": {
-            "type": "object",
-            "properties": {"record_id": {"type": "string", "description": "Id of the record."}},
-        },
+        "parameters": ANSWER_PARAMETERS,
         "outputs": {"type": "array", "items": TENSOR},
     },
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from service.inference.predictor import Prediction
 from service.protocol.compression import ENCODINGS, SMALLEST, deflated
 from service.routes.negotiation import preferred_encoding
 
@@ -15,6 +17,14 @@ def record_said(record_id: str | None) -> tuple[dict[str, str], dict[str, str]]:
     if record_id is None:
         return {}, {}
     return {RECORD_HEADER: record_id}, {"record_id": record_id}
+
+
+def said_of(prediction: Prediction) -> tuple[dict[str, str], dict[str, Any]]:
+    """Headers and parameters of an answer: its record, and that it was late where it was."""
+    headers, parameters = record_said(prediction.record_id)
+    if prediction.late is None:
+        return headers, parameters
+    return headers, {**parameters, **prediction.late.said()}
 
 
 def compressed(asked: Mapping[bytes, bytes], body: bytes, headers: dict[str, str]) -> bytes:

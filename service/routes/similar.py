@@ -49,7 +49,10 @@ class Similar:
         if asked is None:
             request = await request_of(exchange, body, model, settings)
             k = _k({**request.parameters, **exchange.query()}, model)
-            prediction = await self._serving.predictor.answer(model, request, context)
+            # A fail-safe has no vector.
+            prediction = await self._serving.predictor.answer(
+                model, request, context, hurries=False
+            )
             record_id, vectors = prediction.record_id, prediction.outputs[gallery.about.output]
         else:
             record_id, parameters = asked

@@ -82,7 +82,9 @@ class Site:
     async def _hot(self, exchange: Exchange, route: HotRoute, caller: str) -> Label:
         model = await self._serving.model(route.subject, route.version)
         exchange.model = (model.manifest.name, model.manifest.version)
-        context = RequestContext(exchange.request_id, caller, trace_id(exchange.headers))
+        context = RequestContext(
+            exchange.request_id, caller, trace_id(exchange.headers), arrived=exchange.arrived
+        )
         await self._handlers[route.action](exchange, model, context)
         return (route.template, exchange.model)
 

@@ -60,7 +60,8 @@ class StreamPlane:
             "content_type": exchange.header(b"content-type"),
             "historical": historical,
         }
-        await exchange.send_json(await self._serving.streams.rows(asked, body))
+        said = await self._serving.streams.rows(asked, body, loaded, exchange.arrived)
+        await exchange.send_json(said)
 
 
 def _history(query: dict[str, str]) -> bool:

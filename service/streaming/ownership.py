@@ -18,10 +18,9 @@ from typing import Any, Final
 import orjson
 
 from service import errors
-from service.errors import GlasslineError, Unavailable
+from service.errors import GlasslineError, NoOwner, Unavailable
 
-#: How soon a process tries to become the owner, in seconds, and how long one hands on at most.
-LOOK_S: Final = 0.25
+#: How long one hands on at most, in seconds.
 HAND_ON_S: Final = 30.0
 LONGEST_SOCKET: Final = 103
 _SIZES: Final = struct.Struct("<II")
@@ -42,11 +41,6 @@ class Ownership:
         self._lock: int | None = None
         self._server: asyncio.Server | None = None
 
-    async def acquire(self) -> None:
-        """Wait until this process is the owner."""
-        while not self.try_acquire():
-            await asyncio.sleep(LOOK_S)
-
     def try_acquire(self) -> bool:
         """Become the owner, if nobody is."""
         file = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -61,7 +55,7 @@ class Ownership:
     async def serve(self, answer: Answer) -> None:
         """Answer what other processes hand on; the owner alone does."""
         if len(os.fsencode(self._socket)) > LONGEST_SOCKET:
-            return  # nobody can hand on; `ask` says so
+            return  # nobody can hand on, and whoever asks has no owner
         self._socket.unlink(missing_ok=True)
 
         async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,13 +78,14 @@ class Ownership:
         """Hand on to the owner.
 
         Raises:
-            Unavailable: there is none at the moment, or it went away; what of it was done is not
-                known then, and rows may be sent again: repeated ones are known.
+            NoOwner: there is none at the moment.
+            Unavailable: it went away, or is too slow; what of it was done is not known then, and
+                rows may be sent again: repeated ones are known.
             GlasslineError: what the owner raised.
         """
+        reader, writer = await self._connected()
         try:
             async with asyncio.timeout(HAND_ON_S):
-                reader, writer = await asyncio.open_unix_connection(str(self._socket))
                 try:
                     writer.write(_packed(orjson.dumps(asked), body))
                     head, _ = await _read(reader)
@@ -106,6 +101,24 @@ class Ownership:
             raise getattr(errors, problem["kind"], GlasslineError)(problem["message"])
         answer: dict[str, Any] = said["answer"]
         return answer
+
+    async def answers(self) -> bool:
+        """Whether the owner, whoever it is, can be asked."""
+        try:
+            _, writer = await self._connected()
+        except NoOwner:
+            return False
+        writer.close()
+        return True
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            return await asyncio.open_unix_connection(str(self._socket))
+        except OSError as error:
+            raise NoOwner(
+                f"streams: no process owns them at the moment ({type(error).__name__}). One takes "
+                "over and brings them back: send the request again."
+            ) from None
 
     async def close(self) -> None:
         """Own nothing any more."""

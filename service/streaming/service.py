@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service import stream_metrics
 from service.anomaly.stream import Subject
 from service.audit.alarm_records import AlarmRecorder
 from service.audit.recorder import Recorder, Writer
 from service.audit.store import RecordStore
-from service.errors import GlasslineError
+from service.errors import DeadlineExceeded, GlasslineError, NoOwner
 from service.explain_jobs import JobStore
-from service.settings import Deadline, Settings
+from service.inference.registry import LoadedModel
+from service.settings import Settings
 from service.store import ModelStore
 from service.streaming.desk import Desk, FindModel
 from service.streaming.engine import Engine
@@ -26,6 +27,12 @@ from service.streaming.store import StreamStore
 
 #: Seconds between two tries to bring the streams back, where the disk fails.
 AGAIN_S: Final = 2.0
+#: Seconds that a request waits for the streams to have an owner, and between two looks: an owner
+#: that was killed has a successor within a second, which then brings them back from the disk.
+PATIENCE_S: Final = 10.0
+LOOK_S: Final = 0.02
+#: How soon a process tries to become the owner, in seconds.
+TAKE_OVER_S: Final = 0.25
 _log = logging.getLogger("glassline.streams")
 
 
@@ -62,6 +69,7 @@ class StreamService:
         self._reader = StreamStore(self._path)
         self.feed = AlarmFeed(self._reader)
         self._desk: Desk | None = None
+        self._begun = self._closing = False
         self._engine: Engine | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -69,8 +77,19 @@ class StreamService:
         """Become the owner of the streams as soon as nobody else is; needs a running loop."""
         self._tasks.append(asyncio.get_running_loop().create_task(self._own()))
 
+    @property
+    def begun(self) -> bool:
+        """Whether the first try to bring the streams back is over, here or in another process.
+
+        It stays true from then on: neither a disk that fails nor an owner that dies keeps a server
+        from predicting.
+        """
+        return self._begun
+
     async def _own(self) -> None:
-        await self._ownership.acquire()
+        while not self._ownership.try_acquire():
+            self._begun = self._begun or await self._ownership.answers()
+            await asyncio.sleep(TAKE_OVER_S if self._begun else LOOK_S)
         while True:
             try:
                 await self._open()
@@ -79,6 +98,8 @@ class StreamService:
                 _log.error("streams: %s", error)
             except Exception:
                 _log.exception("streams: they could not be brought back")
+            finally:
+                self._begun = True
             await asyncio.sleep(AGAIN_S)
 
     async def _open(self) -> None:
@@ -110,32 +131,58 @@ class StreamService:
         """Ask about streams, wherever they are; see `Desk.answer`.
 
         Raises:
-            Unavailable: nobody owns them at the moment.
+            NoOwner: nobody has come to own them for `PATIENCE_S`.
+            Unavailable: their owner went away while it was asked.
             GlasslineError: whatever is wrong with what is asked.
         """
-        if self._desk is not None:
-            return await self._desk.answer(asked, body)
-        return await self._ownership.ask(asked, body)
+        until = time.monotonic() + PATIENCE_S
+        while self._desk is None:
+            try:
+                return await self._ownership.ask(asked, body)
+            except NoOwner:
+                if self._closing or time.monotonic() >= until:
+                    raise
+            await asyncio.sleep(LOOK_S)
+        return await self._desk.answer(asked, body)
 
-    async def rows(self, asked: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+    async def rows(
+        self, asked: Mapping[str, Any], body: bytes, model: LoadedModel, arrived: float
+    ) -> dict[str, Any]:
         """Rows of streams, answered within the model's latency budget, if it has one.
 
         When the budget is over the rows are still taken in; the answer is the fail-safe and says
         so, and that they were is told when they are sent again.
+
+        Args:
+            asked: see `Desk.answer`.
+            body: of the request.
+            model: whose streams they are.
+            arrived: by `time.perf_counter`, when the request came in.
+
+        Raises:
+            DeadlineExceeded: late answers of this model are to be errors.
+            Unavailable, GlasslineError: see `ask`.
         """
-        deadline = self._settings.deadlines.get(asked["model"])
-        if deadline is None:
+        budget = model.budget
+        if budget is None:
             return await self.ask(asked, body)
         task = asyncio.ensure_future(self.ask(asked, body))
-        done, _ = await asyncio.wait({task}, timeout=deadline.ms / 1000)
+        done, _ = await asyncio.wait({task}, timeout=max(0.0, budget.left(arrived)))
         if done:
             return task.result()
         task.add_done_callback(_look_at)
-        stream_metrics.DEADLINES.labels(asked["model"], asked["version"] or "-").inc()
-        return _fail_safe(asked, deadline)
+        model.metrics.late()
+        if budget.fail_safe is None:
+            raise DeadlineExceeded(
+                f"{model.manifest.reference}: rows were not answered within {budget.ms:g} ms, its "
+                "latency budget. They are taken in all the same: send them again for their answer, "
+                "repeated ones are known."
+            )
+        return _fail_safe(asked, budget.fail_safe.value, budget.ms)
 
     async def close(self) -> None:
         """Save the streams, and let another process have them."""
+        self._closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -151,7 +198,7 @@ def _look_at(task: asyncio.Future[Any]) -> None:
         _log.error("streams: rows that were answered with the fail-safe were refused: %s", error)
 
 
-def _fail_safe(asked: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
+def _fail_safe(asked: Mapping[str, Any], verdict: Any, ms: float) -> dict[str, Any]:
     return {
         "model_name": asked["model"],
         "model_version": asked["version"],
@@ -161,7 +208,7 @@ def _fail_safe(asked: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
         "accepted": 0,
         "duplicates": 0,
         "late": 0,
-        "verdict": deadline.fail_safe,
+        "verdict": verdict,
         "deadline_missed": True,
-        "deadline_ms": deadline.ms,
+        "deadline_ms": ms,
     }

@@ -135,6 +135,24 @@ def test_a_caller_that_leaves_is_not_computed(graph: Graph, pool: ThreadPoolExec
     assert graph.batches == [1, 1]
 
 
+def test_a_caller_that_leaves_makes_room_at_once(graph: Graph, pool: ThreadPoolExecutor) -> None:
+    async def leaving() -> tuple[int, float]:
+        queue = batcher(graph, pool, max_pending=1)
+        graph.gate.clear()
+        first, gone = (asyncio.create_task(queue.submit(rows(n), 1)) for n in range(2))
+        await asyncio.sleep(0.02)
+        gone.cancel()
+        await asyncio.wait({gone})
+        left = queue.pending
+        next_one = asyncio.create_task(queue.submit(rows(2), 1))
+        await asyncio.sleep(0.02)
+        graph.gate.set()
+        await first
+        return left, (await next_one)["y"].item()
+
+    assert asyncio.run(leaving()) == (0, 3)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(st.integers(-1, 50), min_size=1, max_size=6), max_size=30),

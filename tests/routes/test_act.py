@@ -13,11 +13,14 @@ import pytest
 from service.client import ClientError
 from service.policy_client import GlasslinePolicy
 from tests.running_server import Server, glassline, start_server
+from tests.slow_models import slowed
 from training.environments import make
 
 NAME = "policy-cartpole"
 ACT = f"/v2/models/{NAME}/act"
 INFER = f"/v2/models/{NAME}/infer"
+#: The same policy half a second later, which has a tenth.
+HURRIED = "hurried-cartpole"
 STILL = [0.0, 0.0, 0.0, 0.0]
 
 
@@ -31,7 +34,9 @@ def acting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     ):
         done = glassline("train", *words.split(), home=home)
         assert done.returncode == 0, done.stdout + done.stderr
-    running = start_server(home, home / "server.log")
+    slowed(home, NAME, HURRIED)
+    budget = json.dumps({HURRIED: {"ms": 100, "fail_safe": "push right"}})
+    running = start_server(home, home / "server.log", GLASSLINE_DEADLINES=budget)
     yield running
     assert running.stop() == 0
 
@@ -69,6 +74,25 @@ def test_act_says_what_infer_says_in_words(http: httpx.Client) -> None:
     one = http.post(ACT, json={"state": states[0]}).json()
     for member in ("action", "preference", "safe_default", "outside", "outside_feature"):
         assert one[member] == said["actions"][0][member]
+
+
+def test_a_late_action_is_the_fail_safe_where_that_is_legal(http: httpx.Client) -> None:
+    url = f"/v2/models/{HURRIED}/act"
+    said = http.post(url, json={"states": [STILL, STILL]}).json()
+    assert [one["action"] for one in said["actions"]] == ["push right"] * 2
+    assert [one["action_number"] for one in said["actions"]] == [1, 1]
+    assert said["actions"][0]["preference"] is None
+    assert (said["parameters"]["deadline_missed"], said["parameters"]["fail_safe"]) == (
+        True, "push right",
+    )  # fmt: skip
+    record = http.get(f"/audit/records/{said['parameters']['record_id']}").json()["record"]
+    assert record["decision"]["labels"] == ["push right"] * 2
+    forbidden = http.post(url, json={"state": STILL, "legal": ["push left"]}).json()
+    assert (forbidden["action"], forbidden["preference"].keys()) == (
+        "push left", {"push left", "push right"},
+    )  # fmt: skip
+    assert forbidden["parameters"]["deadline_missed"]  # and it was waited for
+    assert "fail_safe" not in forbidden["parameters"]
 
 
 def test_features_come_by_name_and_what_they_are_stands_in_the_metadata(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import time
@@ -15,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.running_server import Server, glassline, start_server
+from tests.running_server import Server, free_port, glassline, glassline_process, start_server
 from tests.small_detector import SENSORS, STEPS, release_detector
 
 BASE = "/v2/models/windows/streams"
@@ -286,6 +287,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(tmp_path: Path) 
     seen = run(tmp_path, rounds=3, rows_a_round=120)
     assert seen["logs_equal"]
     assert (seen["lost"], seen["events"] > 0) == (0, True)
+    assert (seen["feed_equal"], seen["one_record_an_alarm"]) == (True, True)
 
 
 def test_two_processes_have_one_owner_and_another_takes_over(tmp_path: Path) -> None:
@@ -300,18 +302,58 @@ def test_two_processes_have_one_owner_and_another_takes_over(tmp_path: Path) -> 
             assert http.get(path).json()["counts"]["rows"] == 30
             owner = _lock_holder(tmp_path / "run" / "streams.lock")
             os.kill(owner, signal.SIGKILL)
-            until(lambda: _lock_holder(tmp_path / "run" / "streams.lock") not in (0, owner))
 
             def resumed() -> bool:
                 try:
-                    again = httpx.post(f"{server.url}{path}", json=row(30), trust_env=False)
-                    return again.status_code == 200
-                except httpx.HTTPError:
+                    again = httpx.post(
+                        f"{server.url}{path}", json=row(30), trust_env=False, timeout=30
+                    )
+                except httpx.HTTPError:  # the killed process had accepted it
                     return False
+                assert again.status_code == 200, again.text  # it waited for the next owner
+                return True
 
             until(resumed)
+            assert _lock_holder(tmp_path / "run" / "streams.lock") not in (0, owner)
             state = httpx.get(f"{server.url}{path}", trust_env=False).json()
             assert state["counts"]["rows"] == 31
+    finally:
+        server.stop()
+
+
+def test_a_server_is_ready_once_its_streams_are_back(tmp_path: Path) -> None:
+    """Nobody who was told that it is ready is told that nobody owns the streams."""
+    release_detector(tmp_path, "windows")
+    (tmp_path / "run").mkdir()
+    port = str(free_port())
+    with (tmp_path / "run" / "streams.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as a process that is about to bring them back
+        process = glassline_process(
+            tmp_path, tmp_path / "log", GLASSLINE_PORT=port, GLASSLINE_WORKERS="2"
+        )
+        server = Server(f"http://127.0.0.1:{port}", tmp_path, process, tmp_path / "log")
+        ready = f"{server.url}/v2/health/ready"
+
+        def held_back() -> bool:
+            try:
+                said = httpx.get(ready, trust_env=False)
+            except httpx.HTTPError:
+                return False
+            assert said.status_code == 503
+            return "streams are being brought back" in said.text
+
+        try:
+            until(held_back, 120)
+        except BaseException:
+            server.stop()
+            raise
+    try:
+        until(lambda: httpx.get(ready, trust_env=False).status_code == 200)
+        for second in range(20):  # a connection each: whichever process accepts it
+            answer = httpx.post(
+                f"{server.url}{BASE}/L1.a", json=row(second), trust_env=False, timeout=30
+            )
+            assert answer.status_code == 200, answer.text
     finally:
         server.stop()
 
