@@ -59,7 +59,7 @@ stream_metrics.TURN.observe(0.003)
 stream_metrics.EVENTS.labels("m", "1", "raised").inc()
 stream_metrics.ACTIVE.labels("m", "1").inc()
 stream_metrics.FLOODS.inc()
-stream_metrics.DEADLINES.labels("m", "1").inc()
+metrics.DEADLINES.labels("m", "1").inc()
 stream_metrics.FEEDBACK.labels("m", "1", "true").inc()
 stream_metrics.UNEXPLAINED.labels("flood or shelved").inc()
 import numpy as np
