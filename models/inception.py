@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import ACTIVATIONS
-from models.pictures import PictureConfig, convolution, maps
+from models.pictures import PictureConfig, classifier, convolution, maps
 
 
 class Branches(NamedTuple):
@@ -90,12 +90,7 @@ class Inception(nn.Module):
             modules.append(module)
             channels = module.out
         self.features = nn.Sequential(*modules)
-        self.classifier = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Dropout(config.dropout),
-            nn.Linear(channels, config.classes),
-        )
+        self.classifier = classifier(channels, config)
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(self.stem(self.pixels(image))))

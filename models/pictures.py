@@ -53,3 +53,16 @@ def convolution(
         nn.BatchNorm2d(out),
         active(),
     )
+
+
+def classifier(channels: int, config: PictureConfig) -> nn.Sequential:
+    """Logits from the mean of each map; (n, channels, H, W) to (n, classes).
+
+    Source: Lin, Chen and Yan 2014, "Network in network", arXiv:1312.4400, sec. 3.2.
+    """
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(config.dropout),
+        nn.Linear(channels, config.classes),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from models.blocks import ACTIVATIONS
-from models.pictures import PictureConfig, convolution, maps
+from models.pictures import PictureConfig, classifier, convolution, maps
 
 #: Blocks in each of the four stages, by number of layers.
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -79,12 +79,7 @@ class ResNet(nn.Module):
                 stages.append(Block(channels, out, stride, active))
                 channels = out
         self.features = nn.Sequential(*stages)
-        self.classifier = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Dropout(config.dropout),
-            nn.Linear(channels, config.classes),
-        )
+        self.classifier = classifier(channels, config)
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(self.stem(self.pixels(image))))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ from service import (
 )
 from service import settings as configuration
 from service.access import Keyring, Scope
+from service.audit_commands import ApiKey, Url, err, fail
 from service.backfill.command import replay
 from service.bulk.command import Address, Batch, Workers, explain_batch
 from service.client import Client, ClientError, media_type_of
@@ -32,7 +33,6 @@ from service.connectors import command as bridge
 from service.errors import GlasslineError
 
 out = Console()
-err = Console(stderr=True)
 
 app = typer.Typer(
     name="glassline",
@@ -54,14 +54,6 @@ audit_commands.app.add_typer(evidence_commands.app)
 app.add_typer(audit_commands.app, name="audit")
 log_commands.add_to(audit_commands.app)
 
-ApiKey = Annotated[
-    str | None,
-    typer.Option("--api-key", envvar="GLASSLINE_API_KEY", help="If the server wants one."),
-]
-Url = Annotated[
-    str | None,
-    typer.Option("--url", help="Server to ask; http://127.0.0.1:$GLASSLINE_PORT if not given."),
-]
 Model = Annotated[
     str | None, typer.Option("--model", "-m", help="Model name, or name@version. The only one if"
                              " not given.")
@@ -199,19 +191,19 @@ def explain(
     for pair in more or ():
         name, equals, value = pair.partition("=")
         if not (name and equals):
-            _fail(f"--set: got '{pair}', wanted name=value, for example --set repeats=3.")
+            fail(f"--set: got '{pair}', wanted name=value, for example --set repeats=3.")
         parameters[name] = value
     if batch is not None:
         if file or url:
-            _fail("--batch: no server is asked, and no other file is read. Leave FILE and --url.")
+            fail("--batch: no server is asked, and no other file is read. Leave FILE and --url.")
         asked_for = model, parameters, workers, address, configuration.load(), (out, err)
         raise typer.Exit(explain_batch(batch, output, *asked_for))
     if file is None or workers or address:
-        _fail("wanted a FILE to ask a server about, or --batch with --workers and --address.")
+        fail("wanted a FILE to ask a server about, or --batch with --workers and --address.")
     output = output or Path("explanation.png")
     media_type = _MEDIA_TYPES.get(output.suffix.lower())
     if media_type is None:
-        _fail(f"{output}: wanted a name that ends in .png, .html or .json.")
+        fail(f"{output}: wanted a name that ends in .png, .html or .json.")
     with _client(url, api_key) as client, err.status("explaining ..."):
         chosen = client.choose(model)
         answer = client.explain(chosen, file.read_bytes(), media_type_of(file), parameters)
@@ -256,11 +248,6 @@ def _client(url: str | None, api_key: str | None) -> Client:
     return Client(url or f"http://127.0.0.1:{configuration.load().port}", api_key)
 
 
-def _fail(message: str) -> NoReturn:
-    err.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True, highlight=False)
-    raise typer.Exit(1)
-
-
 def _add_contributed(target: typer.Typer) -> None:
     """Add the commands that installed packages contribute, `train` among them."""
     for entry in importlib.metadata.entry_points(group="glassline.commands"):
@@ -272,8 +259,8 @@ def _add_contributed(target: typer.Typer) -> None:
 
 def _missing(name: str, error: ImportError) -> Any:
     def command() -> None:
-        _fail(f"`glassline {name}` needs a package that is not installed ({error}). "
-              "Install it with: pip install 'glassline[train]'")  # fmt: skip
+        fail(f"`glassline {name}` needs a package that is not installed ({error}). "
+             "Install it with: pip install 'glassline[train]'")  # fmt: skip
 
     return command
 

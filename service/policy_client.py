@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -67,20 +66,15 @@ class GlasslinePolicy:
             #: what the manifest says of states and actions
             self.description: dict[str, Any] = self._client.policy(self._model)
         except ClientError:
-            self._client.__exit__(None, None, None)
+            self._client.close()
             raise
         self.actions: tuple[str, ...] = tuple(self.description["actions"])
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._client.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def act(
         self,

@@ -17,6 +17,7 @@ from service.anomaly.verdict import Method, calibrated
 from service.errors import CalibrationError, Conflict
 from service.inference.translator import warm
 from service.manifest import Adaptive, Calibration, EventBudget, Manifest, RateBudget
+from service.protocol.cells import is_number
 from service.revision import Change, revised
 from service.row_files import open_rows
 from service.settings import Settings
@@ -195,20 +196,12 @@ def _read_scores(path: Path) -> NDArray[np.float64]:
             return array.astype(np.float64)
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = [row[0].strip() for row in csv.reader(file) if row and row[0].strip()]
-        start = 1 if lines and not _is_number(lines[0]) else 0
+        start = 1 if lines and not is_number(lines[0]) else 0
         return np.array([float(line) for line in lines[start:]], np.float64)
     except (OSError, ValueError, EOFError, csv.Error) as error:
         raise CalibrationError(
             f"{path}: cannot be read as scores ({error}). Wanted a .npy, or a number a line."
         ) from None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _told(calibration: Calibration) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.running_server import Server, glassline, start_server
+from tests.running_server import Server, a_server, glassline
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +24,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with two predicting workers on `home`, shared by all tests that only ask."""
     log = tmp_path_factory.mktemp("log") / "server.log"
-    running = start_server(home, log, GLASSLINE_WORKERS="2")
-    yield running
-    assert running.stop() == 0
+    with a_server(home, log, GLASSLINE_WORKERS="2") as running:
+        yield running
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
     """A plain HTTP client of the shared server."""
-    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as http:
+    with server.client() as http:
         yield http
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from service.manifest import Graph, Manifest, Parity, Provenance
+from service.manifest import Graph, Manifest
 from service.policy import Policy, StateFeature
+from tests.unmeasured import PARITY, PROVENANCE
 from training.policy_tensors import inputs_of, outputs_of
 
 POLICY = Policy(
@@ -29,9 +30,6 @@ def manifest_of(policy: Policy = POLICY) -> Manifest:
         inputs=inputs_of(policy),
         outputs=outputs_of(policy),
         policy=policy,
-        parity=Parity(rows=1, max_abs_difference=0.0, label_flips=0, tolerance=1e-5),
-        provenance=Provenance(
-            script="none", config={}, seed=0, git_revision="none",
-            trained_at="2026-01-01T00:00:00Z", seconds=0, data={}, libraries={}, environment={},
-        ),
-    )  # fmt: skip
+        parity=PARITY,
+        provenance=PROVENANCE,
+    )

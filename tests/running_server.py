@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +70,10 @@ class Server:
             time.sleep(0.1)
         pytest.fail(f"the server did not become ready:\n{self.log.read_text()[-4000:]}")
 
+    def client(self, timeout: float = 60) -> httpx.Client:
+        """A plain HTTP client of it, which no proxy of the environment comes between."""
+        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -81,6 +87,17 @@ def start_server(home: Path, log: Path, **environment: str) -> Server:
     server = Server(f"http://127.0.0.1:{port}", home, process, log)
     server.wait_ready()
     return server
+
+
+@contextmanager
+def a_server(home: Path, log: Path | None = None, **environment: str) -> Iterator[Server]:
+    """A server as of `start_server`, which ends well; its log is in the home if nowhere else."""
+    running = start_server(home, log or home / "server.log", **environment)
+    try:
+        yield running
+    finally:
+        code = running.stop()
+    assert code == 0, running.log.read_text()[-4000:]
 
 
 def glassline_process(home: Path, log: Path, **environment: str) -> subprocess.Popen[bytes]:

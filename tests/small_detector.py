@@ -24,12 +24,11 @@ from service.manifest import (
     Graph,
     ImageMedia,
     Manifest,
-    Parity,
-    Provenance,
     RateBudget,
     Tensor,
 )
 from service.store import ModelStore, StoredModel
+from tests.unmeasured import PARITY, PROVENANCE
 
 SENSORS = ("pressure", "heat")
 STEPS, SIDE = 6, 16
@@ -95,12 +94,9 @@ def release_detector(
             modality="image" if picture else "sequence", num_samples=200
         ),
         "calibration": calibration,
-        "parity": Parity(rows=1, max_abs_difference=0.0, label_flips=0, tolerance=1e-5),
-        "provenance": Provenance(
-            script="none", config={}, seed=0, git_revision="none",
-            trained_at="2026-01-01T00:00:00Z", seconds=0, data={}, libraries={}, environment={},
-        ),
-    }  # fmt: skip
+        "parity": PARITY,
+        "provenance": PROVENANCE,
+    }
     return store.put(Manifest(**(fields | changes)), files)
 
 

@@ -12,8 +12,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from service.explain.background import TableBackground
-from service.manifest import ExplainerDefaults, Graph, Manifest, Parity, Provenance, Tensor
+from service.manifest import ExplainerDefaults, Graph, Manifest, Tensor
 from service.store import ModelStore
+from tests.unmeasured import PARITY, PROVENANCE
 
 #: Probability of "good" = sigmoid(width - 2 * height), the table's columns.
 FEATURES = ("width", "height")
@@ -124,9 +125,6 @@ def _manifest(name: str, files: dict[str, Path], tensor: Tensor) -> Manifest:
         evidence={"error": "reconstruction-error"} if name == "rebuild" else {},
         labels=() if regression else ("good", "bad"),
         explainer=ExplainerDefaults.model_validate({"modality": modality, "num_samples": 500}),
-        parity=Parity(rows=1, max_abs_difference=0.0, label_flips=0, tolerance=1e-5),
-        provenance=Provenance(
-            script="none", config={}, seed=0, git_revision="none",
-            trained_at="2026-01-01T00:00:00Z", seconds=0, data={}, libraries={}, environment={},
-        ),
-    )  # fmt: skip
+        parity=PARITY,
+        provenance=PROVENANCE,
+    )

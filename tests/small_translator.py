@@ -11,14 +11,13 @@ from service.manifest import (
     ExplainerDefaults,
     Graph,
     Manifest,
-    Parity,
-    Provenance,
     SubwordMedia,
     Tensor,
 )
 from service.store import ModelStore, StoredModel
 from service.tasks.subwords import Subwords
 from service.tasks.translate import outputs_of
+from tests.unmeasured import PARITY, PROVENANCE
 from training.data.numbered import numbered, vocabulary_of
 from training.lessons import one_thread
 from training.train_seq2seq import loss_of
@@ -31,10 +30,6 @@ UPDATES = 60
 SOURCES = ("the red fox", "a red dog", "the blue fox runs", "a dog runs", "the fox", "blue dog")
 TARGETS = ("der rote fuchs", "ein roter hund", "der blaue fuchs rennt", "ein hund rennt",
            "der fuchs", "blauer hund")  # fmt: skip
-_PROVENANCE = Provenance(
-    script="none", config={}, seed=0, git_revision="none", trained_at="2026-01-01T00:00:00Z",
-    seconds=0, data={}, libraries={}, environment={},
-)  # fmt: skip
 
 
 def translator_manifest() -> Manifest:
@@ -51,8 +46,8 @@ def translator_manifest() -> Manifest:
         outputs=outputs_of(),
         media=SubwordMedia(input="source", longest=LONGEST - 1, longest_answer=LONGEST),
         explainer=ExplainerDefaults(modality="text", num_samples=100),
-        parity=Parity(rows=1, max_abs_difference=0, label_flips=0, tolerance=1e-5),
-        provenance=_PROVENANCE,
+        parity=PARITY,
+        provenance=PROVENANCE,
     )
 
 
@@ -86,7 +81,7 @@ def small_candidate(
         longest_answer=LONGEST,
         test=(SOURCES, TARGETS),
         bleu=True,
-        provenance=_PROVENANCE,
+        provenance=PROVENANCE,
         assets={"example": ("example.txt", SOURCES[0].encode())},
     )
 

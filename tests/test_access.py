@@ -6,12 +6,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from service.access import Keyring, Scope, is_loopback
 from service.errors import Forbidden, InvalidParameter, Unauthenticated
-from tests.running_server import Server, glassline, start_server
+from tests.running_server import Server, a_server, glassline
 
 HERE, ELSEWHERE = "127.0.0.1", "192.0.2.7"
 
@@ -89,9 +88,8 @@ def locked_server(home: Path, tmp_path: Path) -> Iterator[tuple[Server, dict[str
         made = glassline("keys", "create", f"{scope}-only", "--scope", scope, home=own)
         assert made.returncode == 0, made.stderr
         tokens[scope.value] = made.stdout.strip()
-    running = start_server(own, tmp_path / "log", GLASSLINE_ACCESS="keys")
-    yield running, tokens
-    running.stop()
+    with a_server(own, tmp_path / "log", GLASSLINE_ACCESS="keys") as running:
+        yield running, tokens
 
 
 ROUTES = [
@@ -145,7 +143,7 @@ def test_every_route_wants_its_scope_and_no_other(
     locked_server: tuple[Server, dict[str, str]],
 ) -> None:
     server, tokens = locked_server
-    with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
+    with server.client(30) as client:
         for open_route in ("/livez", "/readyz", "/metrics", "/docs", "/v2/health/ready", "/v2"):
             assert client.get(open_route).status_code == 200
         for method, path, wanted in ROUTES:

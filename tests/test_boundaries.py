@@ -45,7 +45,7 @@ def test_the_serving_install_does_not_name_torch() -> None:
     assert not [line for line in serving if line.startswith(offline)]
 
 
-def test_processes_that_answered_and_explained_have_no_torch(
+def test_processes_that_answered_have_no_torch_and_one_of_them_explains(
     server: Server, client: httpx.Client, digit_png: bytes
 ) -> None:
     headers = {"content-type": "image/png"}
@@ -59,11 +59,14 @@ def test_processes_that_answered_and_explained_have_no_torch(
     # The kernel's view of each process: which shared objects it has mapped.
     processes = descendants(server.process.pid)
     assert len(processes) >= 4  # supervisor, two that predict, one that explains
+    engines = 0
     for pid in processes:
         mapped = Path(f"/proc/{pid}/maps").read_text()
         assert "libtorch" not in mapped
         assert "/torch/" not in mapped
         assert "/ray/" not in mapped
+        engines += "/sklearn/" in mapped
+    assert engines == 1, "who only predicts does not load what explanations take"
 
 
 def descendants(pid: int) -> list[int]:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from service.store import ModelStore
-from tests.running_server import Server, start_server
+from tests.running_server import Server, a_server
 from tests.test_store import manifest_of, write_identity_graph
 
 
@@ -25,9 +25,8 @@ def half_broken(home: Path, tmp_path: Path) -> Iterator[Server]:
     content = bytearray(stored.read_bytes())
     content[len(content) // 2] ^= 1
     stored.write_bytes(bytes(content))
-    running = start_server(copy, tmp_path / "server.log")
-    yield running
-    running.stop()
+    with a_server(copy, tmp_path / "server.log") as running:
+        yield running
 
 
 def test_a_flipped_byte_is_refused_while_the_other_model_serves(

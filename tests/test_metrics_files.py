@@ -15,7 +15,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import metrics_files
-from tests.running_server import Server, start_server
+from tests.running_server import Server, a_server
 from tests.test_crew import INFER, PNG, predicting_processes
 from tests.test_metrics import EXPOSE, printed, python, samples, workers
 
@@ -151,9 +151,8 @@ def own_server(home: Path, tmp_path: Path) -> Iterator[Server]:
     """Two workers on a copy of the store, which the test unloads a model of."""
     own = tmp_path / "home"
     shutil.copytree(home / "bentoml" / "models", own / "bentoml" / "models")
-    running = start_server(own, tmp_path / "log", GLASSLINE_WORKERS="2")
-    yield running
-    running.stop()
+    with a_server(own, tmp_path / "log", GLASSLINE_WORKERS="2") as running:
+        yield running
 
 
 @pytest.mark.slow
@@ -161,7 +160,7 @@ def test_counters_of_a_server_never_go_down_while_its_workers_are_killed(
     own_server: Server, digit_png: bytes
 ) -> None:
     seen: list[float] = []
-    with httpx.Client(base_url=own_server.url, trust_env=False, timeout=30) as client:
+    with own_server.client(30) as client:
 
         def scrape() -> float:
             answered = [

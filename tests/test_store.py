@@ -12,8 +12,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from service.errors import CorruptModel, StoreError, UnknownModel
-from service.manifest import Graph, Manifest, Parity, Provenance, Tensor
+from service.manifest import Graph, Manifest, Tensor
 from service.store import ModelStore, StoredModel
+from tests.unmeasured import PARITY, PROVENANCE
 
 
 def write_identity_graph(path: Path) -> None:
@@ -42,12 +43,9 @@ def manifest_of(graph: Path, name: str = "identity", version: str = "1") -> Mani
         inputs=(Tensor(name="x", datatype="FP32", shape=(-1, 2)),),
         outputs=(Tensor(name="probabilities", datatype="FP32", shape=(-1, 2)),),
         labels=("good", "bad"),
-        parity=Parity(rows=1, max_abs_difference=0.0, label_flips=0, tolerance=1e-5),
-        provenance=Provenance(
-            script="none", config={}, seed=0, git_revision="none",
-            trained_at="2026-01-01T00:00:00Z", seconds=0, data={}, libraries={}, environment={},
-        ),
-    )  # fmt: skip
+        parity=PARITY,
+        provenance=PROVENANCE,
+    )
 
 
 @pytest.fixture

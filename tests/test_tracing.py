@@ -20,7 +20,7 @@ from service.errors import Unavailable
 from service.routes.headers import trace_id
 from service.spans import Tracer
 from tests.collector import Collector, collector
-from tests.running_server import REPOSITORY, Server, start_server
+from tests.running_server import REPOSITORY, Server, a_server, start_server
 from tests.small_models import release_small_models
 
 PARTS = "/v2/models/parts/infer"
@@ -42,17 +42,15 @@ def traced(
     folder = tmp_path_factory.mktemp("traced") / "home"
     shutil.copytree(home / "bentoml", folder / "bentoml")
     release_small_models(folder)
-    running = start_server(
-        folder, folder / "server.log",
-        OTEL_EXPORTER_OTLP_ENDPOINT=traces.url, OTEL_BSP_SCHEDULE_DELAY="100",
-    )  # fmt: skip
-    yield running
-    assert running.stop() == 0
+    with a_server(
+        folder, OTEL_EXPORTER_OTLP_ENDPOINT=traces.url, OTEL_BSP_SCHEDULE_DELAY="100"
+    ) as running:
+        yield running
 
 
 @pytest.fixture
 def http(traced: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=traced.url, timeout=60, trust_env=False) as client:
+    with traced.client() as client:
         yield client
 
 

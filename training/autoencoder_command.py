@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Annotated
 
 from service import settings as configuration
 from service.store import ModelStore
+from training.command_words import Gaps, flag, name_from, several, word_of
 from training.commands import (
     IfMissing,
     app,
@@ -25,7 +23,7 @@ from training.commands import (
     told_patience,
 )
 from training.options import AUTOENCODER, Options, taking
-from training.picture_words import Color
+from training.picture_words import Color, color_flag, skip_broken_flag
 
 _PICTURES, _SERIES, _BUDGET = "Pictures", "Windows of sensor values", "False alarms"
 
@@ -60,20 +58,9 @@ class VariationName(StrEnum):
     turns = "turns"
 
 
-class GapName(StrEnum):
-    """What becomes of values that are not there."""
-
-    refuse = "refuse"
-    interpolate = "interpolate"
-
-
-def _flag(help: str, panel: str | None = None, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
-
-
 Kind = Annotated[
     KindName,
-    _flag(
+    flag(
         "dense: affine layers; conv: convolutions; lstm: of windows alone; sparse: dense, with a "
         "code few units of which are on; denoising: conv, taught to undo damage; vae: conv, with "
         "a normal distribution as code."
@@ -81,7 +68,7 @@ Kind = Annotated[
 ]
 Data = Annotated[
     str,
-    _flag(
+    flag(
         "What is normal, and anomalies to test on where there are some. Pictures: digits; "
         "deeppcb:FOLDER, templates of whole boards; a FOLDER of good pictures, or with subfolders, "
         "one of them good; a set that torchvision knows. Windows: power-demand (inside sktime); a "
@@ -90,86 +77,84 @@ Data = Annotated[
 ]
 Normal = Annotated[
     str,
-    _flag("Class that is normal; digits: 0, power-demand: winter, a folder: good.",
-          show_default=False),
+    flag("Class that is normal; digits: 0, power-demand: winter, a folder: good.",
+         show_default=False),
 ]  # fmt: skip
 Name = Annotated[
-    str, _flag("Name to release under; the kind's and the data's name.", show_default=False)
+    str, flag("Name to release under; the kind's and the data's name.", show_default=False)
 ]
 Loss = Annotated[
     LossName,
-    _flag(
+    flag(
         "Of pictures: squared error, 1 - SSIM, both, or cross-entropy for two tones; auto: "
         "cross-entropy of pictures over 96 pixels, else l2. A vae has its likelihood.", "Network",
     ),
 ]  # fmt: skip
-Latent = Annotated[int, _flag("Length of the code.", "Network", min=1, max=4096)]
+Latent = Annotated[int, flag("Length of the code.", "Network", min=1, max=4096)]
 Units = Annotated[
-    int, _flag("Maps of the first convolution, units of an LSTM.", "Network", min=2, max=1024)
+    int, flag("Maps of the first convolution, units of an LSTM.", "Network", min=2, max=1024)
 ]
 Active = Annotated[
-    float, _flag("sparse: how much a unit is on, on average.", "Network", min=0.001, max=0.5)
+    float, flag("sparse: how much a unit is on, on average.", "Network", min=0.001, max=0.5)
 ]
-Sparsity = Annotated[float, _flag("sparse: weight of that in the loss.", "Network", min=0)]
-Anneal = Annotated[int, _flag("vae: epochs until its divergence counts in full.", "Network", min=0)]
+Sparsity = Annotated[float, flag("sparse: weight of that in the loss.", "Network", min=0)]
+Anneal = Annotated[int, flag("vae: epochs until its divergence counts in full.", "Network", min=0)]
 Scores = Annotated[
     str,
-    _flag(
+    flag(
         "Scores that make the one that is answered, by commas: pixel, ssim, multiscale of "
         "pictures; worst, peak of large ones; window, last, level of windows; mahalanobis; elbo of "
         "a vae. None = all that suit but level.", "Network", show_default=False,
     ),
 ]  # fmt: skip
 Size = Annotated[
-    int, _flag("Side in pixels; 0 = what suits. Over 96: patch by patch.", _PICTURES, min=0)
+    int, flag("Side in pixels; 0 = what suits. Over 96: patch by patch.", _PICTURES, min=0)
 ]
-ColorOption = Annotated[Color, _flag("L: grey. auto: as the data are.", _PICTURES)]
-SkipBroken = Annotated[
-    bool, _flag("Leave broken pictures of a folder out, naming them.", _PICTURES, "--skip-broken")
-]
-Augment = Annotated[VariationName, _flag("How training pictures are varied.", _PICTURES)]
+ColorOption = Annotated[Color, color_flag(_PICTURES)]
+SkipBroken = Annotated[bool, skip_broken_flag(_PICTURES)]
+Augment = Annotated[VariationName, flag("How training pictures are varied.", _PICTURES)]
 Patch = Annotated[
-    int, _flag("Side of the patches of a large picture, in pixels.", _PICTURES, min=32, max=512)
+    int, flag("Side of the patches of a large picture, in pixels.", _PICTURES, min=32, max=512)
 ]
 Smooth = Annotated[
     float,
-    _flag("Deviation of the Gaussian over the error map, in pixels; -1 = what suits.", _PICTURES,
-          min=-1, max=64),
+    flag("Deviation of the Gaussian over the error map, in pixels; -1 = what suits.", _PICTURES,
+         min=-1, max=64),
 ]  # fmt: skip
-Window = Annotated[int, _flag("Steps of a window.", _SERIES, min=4, max=4096)]
-Stride = Annotated[int, _flag("Steps between the ends of two windows.", _SERIES, min=1)]
+Window = Annotated[int, flag("Steps of a window.", _SERIES, min=4, max=4096)]
+Stride = Annotated[int, flag("Steps between the ends of two windows.", _SERIES, min=1)]
 Label = Annotated[
     str,
-    _flag("Column that says which steps are anomalies, 0 or 1; none = no step is.", _SERIES,
-          show_default=False),
+    flag("Column that says which steps are anomalies, 0 or 1; none = no step is.", _SERIES,
+         show_default=False),
 ]  # fmt: skip
 SequenceColumn = Annotated[
     str,
-    _flag("Column that says which stream a line is of; none = one stream.", _SERIES,
-          show_default=False),
+    flag("Column that says which stream a line is of; none = one stream.", _SERIES,
+         show_default=False),
 ]  # fmt: skip
 TimeColumn = Annotated[
     str,
-    _flag("Column that orders the lines; none = they are in order.", _SERIES, "--time",
-          show_default=False),
+    flag("Column that orders the lines; none = they are in order.", _SERIES, "--time",
+         show_default=False),
 ]  # fmt: skip
-Drop = Annotated[str, _flag("Columns to leave out, by commas.", _SERIES, show_default=False)]
-Gaps = Annotated[
-    GapName, _flag("What becomes of gaps in training; a served window has none.", _SERIES)
+Drop = Annotated[str, flag("Columns to leave out, by commas.", _SERIES, show_default=False)]
+GapsOption = Annotated[
+    Gaps, flag("What becomes of gaps in training; a served window has none.", _SERIES)
 ]
 Budget = Annotated[
     float,
-    _flag("Share of normal rows that may be called anomalies.", _BUDGET, min=1e-6, max=0.5),
+    flag("Share of normal rows that may be called anomalies.", _BUDGET, min=1e-6, max=0.5),
 ]
 Events = Annotated[
     float,
-    _flag("The same by the hour: false alarms; with --rows-per-hour, instead of --budget.",
-          _BUDGET, min=0),
+    flag("The same by the hour: false alarms; with --rows-per-hour, instead of --budget.",
+         _BUDGET, min=0),
 ]  # fmt: skip
-RowsPerHour = Annotated[float, _flag("Rows an hour has.", _BUDGET, min=0)]
+RowsPerHour = Annotated[float, flag("Rows an hour has.", _BUDGET, min=0)]
 Evt = Annotated[
     bool,
-    _flag("Threshold from a fitted tail: an order of magnitude, for few rows.", _BUDGET, "--evt"),
+    flag("Threshold from a fitted tail: an order of magnitude, for few rows.", _BUDGET, "--evt"),
 ]
 
 
@@ -198,7 +183,7 @@ def autoencoder(
     sequence: SequenceColumn = "",
     time_column: TimeColumn = "",
     drop: Drop = "",
-    gaps: Gaps = GapName.refuse,
+    gaps: GapsOption = Gaps.refuse,
     budget: Budget = 0.05,
     events_per_hour: Events = 0.0,
     rows_per_hour: RowsPerHour = 0.0,
@@ -239,29 +224,19 @@ def autoencoder(
         started = time.perf_counter()
         config = autoencoder_config.Config(
             kind=kind.value, data=data, name=name, normal=normal, size=size or None,
-            color=_chosen(color), skip_broken=skip_broken, augment=augment.value,
-            loss=_chosen(loss), latent=latent, units=units, active=active, sparsity=sparsity,
-            scores=_several(scores), anneal=anneal, patch=patch,
+            color=word_of(color), skip_broken=skip_broken, augment=augment.value,
+            loss=word_of(loss), latent=latent, units=units, active=active, sparsity=sparsity,
+            scores=several(scores), anneal=anneal, patch=patch,
             smooth=None if smooth < 0 else smooth, window=window, stride=stride, label=label,
-            sequence=sequence, time=time_column, drop=_several(drop), gaps=gaps.value,
+            sequence=sequence, time=time_column, drop=several(drop), gaps=gaps.value,
             budget=budget, events_per_hour=events_per_hour, rows_per_hour=rows_per_hour, evt=evt,
             downloads=str(settings.root / "datasets"), options=chosen,
         )  # fmt: skip
         report(train_autoencoder.main(config, store, out), time.perf_counter() - started)
 
 
-def _chosen(choice: StrEnum) -> Any:
-    """The word that was chosen; None for what suits."""
-    return None if choice.value == "auto" else choice.value
-
-
-def _several(words: str) -> tuple[str, ...]:
-    return tuple(one.strip() for one in words.split(",") if one.strip())
-
-
 def name_of(kind: str, data: str) -> str:
     """The name that such a model has where none is given: vae-digits, conv-pump."""
     known, colon, _ = data.partition(":")
     word = known if colon and known == "deeppcb" else Path(data).resolve().stem
-    slugs = [re.sub(r"[^a-z0-9]+", "-", one.lower()).strip("-") for one in (kind, word)]
-    return "-".join(slugs)[:63].strip("-")
+    return name_from(kind, word)

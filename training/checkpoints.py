@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from service.errors import GlasslineError
 from training.options import Options, WrongOption, flag_of
-from training.whole_files import write_whole
+from training.whole_files import save_checkpoint
 
 from training.torchvision_import import lightning  # isort: skip - before its own parts
 
@@ -43,17 +41,8 @@ class WholeFiles(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         assert storage_options is None
-        path = Path(path)
-        body = io.BytesIO()
-        torch.save(checkpoint, body)
-        try:
-            write_whole(path, body.getbuffer())
-        except OSError as error:
-            raise GlasslineError(
-                f"checkpoint {path}: epoch {checkpoint['epoch'] + 1} cannot be written "
-                f"({error.strerror}). The one before it is whole. Make room, then go on with "
-                "--resume."
-            ) from None
+        failed = f"epoch {checkpoint['epoch'] + 1} cannot be written"
+        save_checkpoint(Path(path), checkpoint, failed)
 
 
 def best_weights(path: Path, flag: str) -> dict[str, torch.Tensor]:

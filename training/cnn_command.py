@@ -11,6 +11,7 @@ import typer
 
 from service import settings as configuration
 from service.store import ModelStore
+from training.command_words import word_of
 from training.commands import (
     EightBits,
     HalfPrecision,
@@ -25,7 +26,7 @@ from training.commands import (
     told_patience,
 )
 from training.options import CNN, Options, taking
-from training.picture_words import Augment, Color, name_of, word_of
+from training.picture_words import Augment, Color, color_flag, name_of, skip_broken_flag
 
 
 class Arch(StrEnum):
@@ -82,9 +83,7 @@ Size = Annotated[
         min=0,
     ),
 ]
-ColorOption = Annotated[
-    Color, typer.Option(help="L: grey. auto: as the data are, grey for lenet5.")
-]
+ColorOption = Annotated[Color, color_flag(grey="lenet5")]
 Width = Annotated[
     float,
     typer.Option(
@@ -101,10 +100,7 @@ AugmentOption = Annotated[
         "affine for digits, turns for boards, else crop-flip."
     ),
 ]
-SkipBroken = Annotated[
-    bool,
-    typer.Option("--skip-broken", help="Leave broken pictures of a folder out, naming them."),
-]
+SkipBroken = Annotated[bool, skip_broken_flag()]
 PretrainedOption = Annotated[
     Pretrained,
     typer.Option(

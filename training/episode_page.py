@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +19,7 @@ from service.explain.parameters import ExplainParameters
 from service.explain.render import png
 from service.inference.session import Session
 from service.modalities.choice import explainer_of
+from service.pages import data_uri, templates
 from service.policy import ACTION_NUMBER, OUTSIDE, PREFERENCE, SAFE
 from service.store import StoredModel
 from training.episode_pictures import animation, return_histogram, smaller
@@ -35,13 +34,7 @@ SHOWN, EXPLAINED, SECONDS = 3_000_000, 6, 60.0
 #: Changes that are told of each step.
 CHANGES = 4
 SIDE = 300
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates(Path(__file__).parent)
 
 
 def episode_page(
@@ -85,9 +78,9 @@ def episode_page(
         policy=policy,
         summary=summary,
         tiles=_tiles(model, played),
-        curve=_data_uri(assets["learning_curve"][1], "png"),
-        histogram=_data_uri(histogram, "png"),
-        animation=_data_uri(gif, "gif") if gif else "",
+        curve=data_uri(assets["learning_curve"][1]),
+        histogram=data_uri(histogram),
+        animation=data_uri(gif, "gif") if gif else "",
         length=len(episode.actions) if episode is not None else 0,
         total=number(float(episode.rewards.sum())) if episode is not None else "",
         steps=steps,
@@ -140,7 +133,7 @@ def _step(
     preferences = answers[PREFERENCE][at].tolist()
     return {
         "number": at,
-        "frame": _data_uri(png(smaller(episode.frames[at], SIDE)), "png"),
+        "frame": data_uri(png(smaller(episode.frames[at], SIDE))),
         "action": policy.actions[taken],
         "safe": bool(answers[SAFE][at]),
         "outside": float(answers[OUTSIDE][at]),
@@ -171,7 +164,3 @@ def _tiles(model: StoredModel, played: Played) -> list[tuple[str, str, str]]:
         ("graph against network", f"{parity.label_flips} actions differ",
          f"of {parity.rows} states; largest difference {parity.max_abs_difference:.1e}"),
     ]  # fmt: skip
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64," + base64.b64encode(content).decode()

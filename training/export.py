@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.jit._trace import TracerWarning
 
-from training.lessons import one_thread
+from training.lessons import one_thread, quiet
 
 #: The newest opset that every runtime from ONNX Runtime 1.20 on knows in full.
 OPSET = 20
@@ -90,11 +89,7 @@ def _takes_any(network: nn.Module) -> bool:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    logs = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
-    levels = [log.level for log in logs]
-    with warnings.catch_warnings():
-        # torch 2.13's own exporter copies objects that torch has deprecated.
-        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprec")
+    with quiet("onnxscript", "onnx_ir", "torch.onnx"):
         # The axes of several inputs that bear one name are one axis: that is what it is for.
         warnings.filterwarnings("ignore", message="# The axis name: .* will not be used")
         # The older exporter is asked for where the newer one fails; the gate judges both.
@@ -102,10 +97,4 @@ def _quiet_exporter() -> Iterator[None]:
         warnings.filterwarnings("ignore", category=TracerWarning)
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size")
         warnings.filterwarnings("ignore", message="The feature will be removed", module="torch")
-        for log in logs:
-            log.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for log, level in zip(logs, levels, strict=True):
-                log.setLevel(level)
+        yield

@@ -29,7 +29,7 @@ from training.options import Options, WrongOption
 from training.torchvision_import import lightning
 from training.waiting import Clocked, Waiting
 
-__all__ = ["Epoch", "Fitted", "Lesson", "Loss", "fit"]
+__all__ = ["Epoch", "Fitted", "Lesson", "Loss", "fit", "refit_options"]
 
 #: Answer of the network and what was wanted, to the mean loss of the batch.
 Loss = Callable[[Any, Tensor], Tensor]
@@ -49,6 +49,17 @@ class Fitted:
     best: int
     seconds: float
     waiting: float | None = None
+
+
+def refit_options(options: Options, fitted: Fitted) -> Options:
+    """How to fit again, on two parts together: as many epochs as were best on one of them.
+
+    Source: Goodfellow, Bengio and Courville 2016, algorithm 7.2.
+    """
+    return dataclasses.replace(
+        options, epochs=fitted.best + 1, warmup=min(options.warmup, fitted.best), patience=0,
+        checkpoint="", resume="", log="none",
+    )  # fmt: skip
 
 
 def fit(

@@ -10,6 +10,7 @@ import typer
 
 from service import settings as configuration
 from service.store import ModelStore
+from training.command_words import word_of
 from training.commands import (
     IfMissing,
     app,
@@ -21,7 +22,7 @@ from training.commands import (
     told_patience,
 )
 from training.options import GAN, Options, taking
-from training.picture_words import Augment, Color, name_of, word_of
+from training.picture_words import Augment, Color, color_flag, name_of, skip_broken_flag
 
 Data = Annotated[
     str,
@@ -34,7 +35,7 @@ Name = Annotated[
     str, typer.Option(help="Name to release under; gan- and the data's name.", show_default=False)
 ]
 Size = Annotated[int, typer.Option(help="Side of the picture in pixels: 16, 32 or 64.")]
-ColorOption = Annotated[Color, typer.Option(help="L: grey. auto: as the data are.")]
+ColorOption = Annotated[Color, color_flag()]
 Noise = Annotated[int, typer.Option(help="Numbers that a picture is made from.")]
 Maps = Annotated[
     int,
@@ -75,10 +76,7 @@ AugmentOption = Annotated[
         "boards, else none."
     ),
 ]
-SkipBroken = Annotated[
-    bool,
-    typer.Option("--skip-broken", help="Leave broken pictures of a folder out, naming them."),
-]
+SkipBroken = Annotated[bool, skip_broken_flag()]
 Features = Annotated[
     str,
     typer.Option(

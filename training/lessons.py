@@ -65,14 +65,21 @@ class Bar(lightning.Callback):
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Without Lightning's advice and announcements; its errors still come through."""
-    logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [log.level for log in logs]
-    with warnings.catch_warnings():
+    with quiet("lightning.pytorch", "lightning.fabric"):
         # The data are in memory: workers would only cost their start.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # Frozen blocks are never in training mode; that is what they are frozen for.
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
-        # Lightning 2.6 asks torch's pytree module in the way before last.
+        yield
+
+
+@contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """Loggers of these names say nothing but errors; filters of warnings that are added end too."""
+    logs = [logging.getLogger(name) for name in names]
+    levels = [log.level for log in logs]
+    with warnings.catch_warnings():
+        # Lightning 2.6 and torch 2.13's own exporter ask for objects that torch has deprecated.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprec")
         for log in logs:
             log.setLevel(logging.ERROR)

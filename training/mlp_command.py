@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -13,6 +12,7 @@ import typer
 
 from service import settings as configuration
 from service.store import ModelStore
+from training.command_words import name_from, several
 from training.commands import (
     EightBits,
     HalfPrecision,
@@ -107,8 +107,8 @@ def mlp(
         with told_patience():
             from training import train_mlp
         config = train_mlp.Config(
-            data=data, target=target or None, task=task.value, drop=_listed(drop),
-            categorical=_listed(categorical), skip_missing_target=skip_missing_target,
+            data=data, target=target or None, task=task.value, drop=several(drop),
+            categorical=several(categorical), skip_missing_target=skip_missing_target,
             hidden=units, name=name, options=chosen,
             precision=precision_of(fp16, int8),
         )  # fmt: skip
@@ -118,16 +118,11 @@ def mlp(
 
 def name_of(data: str) -> str:
     """The name that a model of this data has where none is given."""
-    slug = re.sub(r"[^a-z0-9]+", "-", Path(data).stem.lower()).strip("-")
-    return f"mlp-{slug}"[:63].strip("-")
-
-
-def _listed(words: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in words.split(",") if word.strip())
+    return name_from("mlp", Path(data).stem)
 
 
 def _units(hidden: str) -> tuple[int, ...]:
-    units = _listed(hidden)
+    units = several(hidden)
     if not all(one.isdecimal() and 0 < int(one) <= 65_536 for one in units):
         raise WrongOption(
             f"--hidden: got {hidden!r}, wanted whole numbers from 1 to 65536, for example 64,32."

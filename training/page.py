@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
 from service.explain.figure import AGAINST_CSS, FOR_CSS
 from service.explain.legend import number
 from service.explain.render import png
 from service.manifest import Manifest
+from service.pages import data_uri, templates
 from service.store import StoredModel
 from training.candidate import Candidate
 from training.detection import Detection, detection
@@ -31,13 +30,7 @@ FILES = {"page": "evaluation.html", "evaluation": "evaluation.png"}
 PAGED = frozenset({"classify", "regress", "anomaly", "generate"})
 #: Classes in the table; of more, those with most rows.
 CLASSES = 100
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates(Path(__file__).parent)
 
 
 def evaluation_page(
@@ -80,7 +73,7 @@ def evaluation_page(
         generated=found if isinstance(found, Generation) else None,
         classes=_classes(found),
         tiles=tiles(model.manifest, found),
-        picture=_data_uri(picture),
+        picture=data_uri(picture),
         mistakes=[] if isinstance(found, Generation) else
                  [_shown(one) for one in worst(candidate, model, answers)],
         data=told_rows(model.manifest.provenance.data),
@@ -190,8 +183,4 @@ def told_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _picture_uri(picture: Image.Image | None) -> str:
-    return "" if picture is None else _data_uri(png(picture))
-
-
-def _data_uri(content: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(content).decode()
+    return "" if picture is None else data_uri(png(picture))

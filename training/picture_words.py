@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from training.command_words import flag, name_from
 
 
 class Color(StrEnum):
@@ -26,14 +27,18 @@ class Augment(StrEnum):
     turns = "turns"
 
 
-def word_of(choice: StrEnum) -> Any:
-    """The word that was chosen; None for what suits."""
-    return None if choice.value == "auto" else choice.value
+def color_flag(panel: str | None = None, grey: str = "") -> Any:
+    """`--color`; `grey` are those whose pictures are grey where nothing is said."""
+    return flag(f"L: grey. auto: as the data are{grey and f', grey for {grey}'}.", panel)
+
+
+def skip_broken_flag(panel: str | None = None) -> Any:
+    """`--skip-broken`."""
+    return flag("Leave broken pictures of a folder out, naming them.", panel, "--skip-broken")
 
 
 def name_of(network: str, data: str) -> str:
     """The name that such a model has where none is given: lenet-digits, resnet18-parts."""
     kind, colon, _ = data.partition(":")
     word = kind if colon and kind.startswith("deeppcb") else Path(data).resolve().name
-    slugs = [re.sub(r"[^a-z0-9]+", "-", one.lower()).strip("-") for one in (network, word)]
-    return f"{slugs[0].replace('lenet5', 'lenet')}-{slugs[1]}"[:63].strip("-")
+    return name_from("lenet" if network == "lenet5" else network, word)

@@ -8,7 +8,6 @@ would have come without the stop. The file holds tensors and numbers alone: no c
 from __future__ import annotations
 
 import dataclasses
-import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ import numpy as np
 import torch
 from stable_baselines3 import DQN
 
-from service.errors import GlasslineError
 from training.options import WrongOption, flag_of
 from training.policy_learning import Learner, Progress
-from training.whole_files import write_whole
+from training.whole_files import save_checkpoint
 
 #: Options that may differ when learning goes on: they do not decide what is learnt.
 FREE = {"steps", "checkpoint", "resume", "episodes", "evaluate_every"}
@@ -52,15 +50,7 @@ def save(learner: Learner, path: Path) -> None:
         "moments": _moments(learner),
         "memory": _memory(learner.model),
     }
-    body = io.BytesIO()
-    torch.save(content, body)
-    try:
-        write_whole(path, body.getbuffer())
-    except OSError as error:
-        raise GlasslineError(
-            f"checkpoint {path}: it cannot be written after {progress.steps} steps "
-            f"({error.strerror}). The one before it is whole. Make room, then go on with --resume."
-        ) from None
+    save_checkpoint(path, content, f"it cannot be written after {progress.steps} steps")
 
 
 def restore(learner: Learner, path: Path) -> None:

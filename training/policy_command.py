@@ -14,6 +14,7 @@ import typer
 
 from service import settings as configuration
 from service.store import ModelStore
+from training.command_words import name_from
 from training.commands import (
     IfMissing,
     app,
@@ -165,8 +166,7 @@ def policy(
 def name_of(environment: str) -> str:
     """The name that a model of this environment has where none is given."""
     word = re.sub(r"-v\d+$", "", environment.rpartition(":")[2].rpartition("/")[2])
-    slug = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")
-    return f"policy-{slug}"[:63].strip("-")
+    return name_from("policy", word)
 
 
 def _listed(names: str) -> tuple[str, ...]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from service import settings as configuration
 from service.store import ModelStore
+from training.command_words import Gaps, flag, name_from, several
 from training.commands import (
     IfMissing,
     app,
@@ -60,78 +58,62 @@ class TaskName(StrEnum):
     forecast = "forecast"
 
 
-class GapsName(StrEnum):
-    """What becomes of values that are not there."""
-
-    refuse = "refuse"
-    interpolate = "interpolate"
-
-
-def _flag(help: str, panel: str | None = None, **more: Any) -> Any:
-    return typer.Option(help=help, rich_help_panel=panel, **more)
-
-
 Data = Annotated[
     str,
-    _flag(
+    flag(
         "japanese-vowels (inside sktime); a CSV or Parquet file, a line a step; a folder of NASA's "
         "C-MAPSS; or texts: a folder with a file a label, or a .txt or .tsv file of lines "
         "label<TAB>text, or a table with --text."
     ),
 ]
-Target = Annotated[str, _flag("Column to predict, or channel to forecast.", show_default=False)]
-Task = Annotated[TaskName, _flag("auto: texts, and whole numbers of few values, are classes.")]
-Cell = Annotated[CellName, _flag("Recurrent cell.", "Network")]
-Units = Annotated[int, _flag("Units of each layer and direction.", "Network", min=1, max=4096)]
-Layers = Annotated[int, _flag("Recurrent layers.", "Network", min=1, max=16)]
-Ways = Annotated[bool, _flag("Read both ways.", "Network")]
+Target = Annotated[str, flag("Column to predict, or channel to forecast.", show_default=False)]
+Task = Annotated[TaskName, flag("auto: texts, and whole numbers of few values, are classes.")]
+Cell = Annotated[CellName, flag("Recurrent cell.", "Network")]
+Units = Annotated[int, flag("Units of each layer and direction.", "Network", min=1, max=4096)]
+Layers = Annotated[int, flag("Recurrent layers.", "Network", min=1, max=16)]
+Ways = Annotated[bool, flag("Read both ways.", "Network")]
 Pooling = Annotated[
     PoolingName,
-    _flag("What is read of the states; auto: last of series, attention+max of texts.", "Network"),
+    flag("What is read of the states; auto: last of series, attention+max of texts.", "Network"),
 ]
 Truncate = Annotated[
     int,
-    _flag("Steps that gradients go back through, at most; 0 = all (TBPTT).", "Network", min=0),
+    flag("Steps that gradients go back through, at most; 0 = all (TBPTT).", "Network", min=0),
 ]
-SequenceColumn = Annotated[str, _flag("Column that says which sequence a line is of.", _SERIES)]
-TimeColumn = Annotated[
-    str,
-    typer.Option(
-        "--time", help="Column that orders the lines of a sequence.", rich_help_panel=_SERIES
-    ),
-]
-Drop = Annotated[str, _flag("Columns to leave out, by commas.", _SERIES, show_default=False)]
-Window = Annotated[int, _flag("Steps of a window, at most; 0 = whole sequences.", _SERIES, min=0)]
-Shortest = Annotated[int, _flag("Steps that can be asked about, at least.", _SERIES, min=1)]
-Stride = Annotated[int, _flag("Steps between the ends of two windows.", _SERIES, min=1)]
-Horizon = Annotated[int, _flag("Steps ahead of a forecast.", _SERIES, min=1, max=1024)]
+SequenceColumn = Annotated[str, flag("Column that says which sequence a line is of.", _SERIES)]
+TimeColumn = Annotated[str, flag("Column that orders the lines of a sequence.", _SERIES, "--time")]
+Drop = Annotated[str, flag("Columns to leave out, by commas.", _SERIES, show_default=False)]
+Window = Annotated[int, flag("Steps of a window, at most; 0 = whole sequences.", _SERIES, min=0)]
+Shortest = Annotated[int, flag("Steps that can be asked about, at least.", _SERIES, min=1)]
+Stride = Annotated[int, flag("Steps between the ends of two windows.", _SERIES, min=1)]
+Horizon = Annotated[int, flag("Steps ahead of a forecast.", _SERIES, min=1, max=1024)]
 Noise = Annotated[
-    float, _flag("Deviation of what is added to scaled channels in training.", _SERIES, min=0)
+    float, flag("Deviation of what is added to scaled channels in training.", _SERIES, min=0)
 ]
-Gaps = Annotated[GapsName, _flag("What becomes of gaps, here and in serving.", _SERIES)]
+GapsOption = Annotated[Gaps, flag("What becomes of gaps, here and in serving.", _SERIES)]
 IntervalLevel = Annotated[
     float,
-    _flag("Share of truths that `lower` to `upper` of a regression hold; 0 = none.", _SERIES,
-          min=0, max=0.999),
+    flag("Share of truths that `lower` to `upper` of a regression hold; 0 = none.", _SERIES,
+         min=0, max=0.999),
 ]  # fmt: skip
-Text = Annotated[str, _flag("Column of a table that holds texts.", _TEXTS, show_default=False)]
+Text = Annotated[str, flag("Column of a table that holds texts.", _TEXTS, show_default=False)]
 Longest = Annotated[
     int,
-    _flag(
+    flag(
         "Steps or words that can be asked about, at most; 0 = those of --window, or 256 words.",
         min=0,
     ),
 ]
-MinCount = Annotated[int, _flag("How often a known word must come.", _TEXTS, min=1)]
-Width = Annotated[int, _flag("Of a word's vector.", _TEXTS, min=1, max=4096)]
+MinCount = Annotated[int, flag("How often a known word must come.", _TEXTS, min=1)]
+Width = Annotated[int, flag("Of a word's vector.", _TEXTS, min=1, max=4096)]
 Dropped = Annotated[
-    float, _flag("Share of words' vectors left out in training.", _TEXTS, min=0, max=0.99)
+    float, flag("Share of words' vectors left out in training.", _TEXTS, min=0, max=0.99)
 ]
 Pairs = Annotated[
-    int, _flag("Numbers that pairs of words are hashed to; 0 = no bag of words.", _TEXTS, min=0)
+    int, flag("Numbers that pairs of words are hashed to; 0 = no bag of words.", _TEXTS, min=0)
 ]
 Name = Annotated[
-    str, _flag("Name to release under; the cell's and the data's name.", show_default=False)
+    str, flag("Name to release under; the cell's and the data's name.", show_default=False)
 ]
 
 
@@ -155,7 +137,7 @@ def recurrent(
     stride: Stride = 1,
     horizon: Horizon = 1,
     noise: Noise = 0.0,
-    gaps: Gaps = GapsName.refuse,
+    gaps: GapsOption = Gaps.refuse,
     interval: IntervalLevel = 0.9,
     text: Text = "",
     longest: Longest = 0,
@@ -203,7 +185,7 @@ def recurrent(
             "task": task.value, "sequence": sequence, "time": time_column, "window": window,
             "shortest": shortest, "stride": stride, "horizon": horizon, "noise": noise,
             "gaps": gaps.value, "interval": interval,
-            "drop": tuple(one.strip() for one in drop.split(",") if one.strip()),
+            "drop": several(drop),
         }  # fmt: skip
         of_texts: dict[str, Any] = {
             "text": text or "text", "min_count": min_count, "width": width, "dropped": dropped,
@@ -226,8 +208,7 @@ def recurrent(
 
 def name_of(cell: str, data: str) -> str:
     """The name that a model of this data has where none is given."""
-    slug = re.sub(r"[^a-z0-9]+", "-", Path(data).stem.lower()).strip("-")
-    return f"{cell}-{slug}"[:63].strip("-")
+    return name_from(cell, Path(data).stem)
 
 
 def is_texts(data: str, text: str) -> bool:

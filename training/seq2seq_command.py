@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -12,6 +11,7 @@ import typer
 
 from service import settings as configuration
 from service.store import ModelStore
+from training.command_words import name_from
 from training.commands import (
     IfMissing,
     app,
@@ -177,8 +177,7 @@ def name_of(kind: str, source: str, target: str) -> str:
     """The name that a model of this data has where none is given."""
     words = {"dates": "dates", "multi30k": f"multi30k-{source}-{target}"}
     said = words.get(kind, source.rpartition("/")[2])
-    slug = re.sub(r"[^a-z0-9]+", "-", said.lower()).strip("-")
-    return f"seq2seq-{slug}"[:63].strip("-")
+    return name_from("seq2seq", said)
 
 
 def _kind(data: str, source: str, target: str) -> Any:

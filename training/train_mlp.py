@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,15 +15,12 @@ from torch import Tensor, nn
 
 from models.mlp import (
     MISSING,
-    Column,
     MLPConfig,
     Sigmoid,
     Softmax,
     TableNetwork,
     Values,
-    is_missing,
 )
-from service.explain.background import TableBackground
 from service.manifest import ExplainerDefaults, Precision
 from service.manifest import Tensor as Declared
 from service.store import ModelStore, StoredModel
@@ -33,11 +28,12 @@ from training import provenance
 from training.candidate import Candidate, Held, probabilities, values
 from training.class_weights import class_weights
 from training.data import tables
-from training.data.tables import MISSING_KIND, BadTable, Split, Table
-from training.fitting import Fitted, Loss, fit
+from training.data.tables import Split, Table
+from training.fitting import Fitted, Loss, fit, refit_options
 from training.learning_curve import learning_curve
 from training.options import MLP, Options, WrongOption
 from training.release import release
+from training.table_inputs import background_of, columns_of, example_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +94,7 @@ def train(
     network, fitted = _fitted(config, table, parts.train, parts.validation, console)
     if not config.options.refit:
         return network, fitted
-    options = replace(
-        config.options, epochs=fitted.best + 1, warmup=min(config.options.warmup, fitted.best),
-        patience=0, checkpoint="", resume="", log="none",
-    )  # fmt: skip
+    options = refit_options(config.options, fitted)
     both = np.concatenate([parts.train, parts.validation])
     again = replace(config, options=options)
     network, more = _fitted(again, table, both, parts.validation, console, keep="last")
@@ -145,45 +138,6 @@ def _fitted(
     return network, fitted
 
 
-def columns_of(table: Table, train: NDArray[np.intp], scaling: str) -> list[Column]:
-    """How each column is read; what is fitted is fitted on the training part alone.
-
-    Raises:
-        BadTable: a column is empty in the training part.
-    """
-    columns = []
-    for at, name in enumerate(table.columns):
-        if at in table.kinds:
-            known_kinds = table.kinds[at]
-            gap = known_kinds.index(MISSING_KIND) if MISSING_KIND in known_kinds else -1
-            columns.append(Column(kinds=len(known_kinds), gap=gap))
-            continue
-        known = table.rows[train, at].astype(np.float64)
-        known = known[~np.isnan(known)]
-        if not len(known):
-            raise BadTable(
-                f"table '{table.name}': column '{name}' is empty in all {len(train)} rows of the "
-                f"training part. Leave it out with --drop {name}."
-            )
-        low, high = known.min(), known.max()
-        shift, scale = {
-            "none": (0.0, 1.0),
-            "minmax01": (low, high - low),
-            "minmax11": ((low + high) / 2, (high - low) / 2),
-            "standard": (known.mean(), known.std()),
-        }[scaling]
-        columns.append(
-            Column(
-                fill=float(np.median(known)),
-                shift=float(shift),
-                # A pixel that is never lit in this part has no extent to be divided by.
-                scale=float(scale) if low < high else 1.0,
-                gaps=len(known) < len(train),
-            )
-        )
-    return columns
-
-
 def candidate_of(
     config: Config, table: Table, parts: Split, network: TableNetwork, fitted: Fitted
 ) -> Candidate:
@@ -224,7 +178,7 @@ def candidate_of(
         labels=table.labels,
         explainer=ExplainerDefaults(modality="table", num_samples=5000),
         assets={
-            "example": ("example.csv", _example(table, parts.test)),
+            "example": ("example.csv", example_of(table, parts.test)),
             "background": ("background.json", json.dumps(background.to_json()).encode()),
             "learning_curve": ("learning-curve.png", learning_curve(fitted, config.name)),
         },
@@ -246,28 +200,6 @@ def served(table: Table, train: NDArray[np.intp], network: TableNetwork) -> nn.M
         return Sigmoid(network) if len(table.labels) == 2 else Softmax(network)
     shift, scale = _unit(table, train)
     return Values(network, torch.tensor([shift]), torch.tensor([scale]))
-
-
-def background_of(table: Table, train: NDArray[np.intp], network: TableNetwork) -> TableBackground:
-    """Statistics of the training part, gaps filled as the network fills them.
-
-    Raises:
-        ExplanationError: a column holds one and the same fraction in the whole training part.
-    """
-    rows = table.rows[train].astype(np.float64)
-    fill = np.zeros(rows.shape[1])
-    fill[network.row.numeric.numpy()] = network.row.fill.numpy()
-    rows = np.where(np.isnan(rows), fill, rows)
-    # Nothing can be drawn of a number that never changes but itself.
-    constant = np.flatnonzero(rows.min(axis=0) == rows.max(axis=0)).tolist()
-    categorical = {*table.kinds, *constant}
-    return TableBackground.fit(
-        rows,
-        names=table.columns,
-        categorical=sorted(categorical),
-        categorical_names=table.kinds,
-        discretizers=("quartile", "decile"),
-    )
 
 
 def _outputs(table: Table) -> int:
@@ -317,18 +249,6 @@ def _score(table: Table, train: NDArray[np.intp]) -> tuple[str, Loss]:
         return (best.to(torch.int64) == wanted).to(torch.float32).mean()
 
     return "accuracy", accuracy
-
-
-def _example(table: Table, test: NDArray[np.intp]) -> bytes:
-    """A row of the test part as CSV, one without a gap where there is one."""
-    whole = [at for at in test if not np.isnan(table.rows[at]).any()]
-    row = torch.from_numpy(table.rows[whole[0] if whole else test[0]])
-    sent = torch.where(is_missing(row), torch.full_like(row, MISSING), row)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(table.columns)
-    writer.writerow([str(value) for value in sent.numpy()])
-    return text.getvalue().encode()
 
 
 def _summary(config: Config, table: Table, network: TableNetwork) -> str:

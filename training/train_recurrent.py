@@ -26,7 +26,7 @@ from training.class_weights import class_weights
 from training.data import cmapss, japanese_vowels, series_file
 from training.data.sequences import Parts, Sequences, forecast, split, without_gaps
 from training.data.windows import Windows, windows_of
-from training.fitting import Fitted, fit
+from training.fitting import Fitted, fit, refit_options
 from training.options import WrongOption
 from training.recurrent_candidate import candidate_of, predicted
 from training.recurrent_config import Config
@@ -103,10 +103,7 @@ def train(
             "out, or the interval with --interval 0."
         )
     network, fitted = _fitted(config, sequences, parts.train, parts.held_out, console, keep)
-    options = replace(
-        config.options, epochs=fitted.best + 1, warmup=min(config.options.warmup, fitted.best),
-        patience=0, checkpoint="", resume="", log="none",
-    )  # fmt: skip
+    options = refit_options(config.options, fitted)
     both = np.concatenate([parts.train, parts.held_out])
     again = replace(config, options=options)
     network, more = _fitted(again, sequences, both, parts.held_out, console, "last")

@@ -17,7 +17,7 @@ from service.audit.canonical import canonical
 from service.audit.checkpoint import Checkpoint, SignedNote
 from service.audit.envelope import Envelope
 from service.audit.keyset import KeySet
-from service.audit.merkle import verify_inclusion
+from service.audit.merkle_proof import verify_inclusion
 from service.audit.record import timestamp
 from service.errors import CorruptLog, EvidenceError
 

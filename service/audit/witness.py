@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from service.audit.checkpoint import Checkpoint, SignedNote, cosign
 from service.audit.keys import WITNESS_TYPE, SigningKey
 from service.audit.keyset import KeySet, replace_file
-from service.audit.merkle import verify_consistency
+from service.audit.merkle_proof import verify_consistency
 from service.errors import EvidenceError, KeyRefused, StoreError
 
 #: Nodes of a consistency proof between any two sizes that can be.

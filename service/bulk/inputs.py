@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from service.bulk.layout import ID, LINE, PATH, PICTURE, PROBLEM, ROW, Held, Layout, layout_of
 from service.errors import MalformedBody, NotFound, TensorMismatch, UnsupportedMediaType
 from service.manifest import Manifest
+from service.protocol.cells import is_number
 from service.protocol.tables import takes_table
 
 #: Of one piece; as many rows as that are, and no more than `_ROWS`.
@@ -173,7 +174,7 @@ class _Csv(Inputs):
             with path.open(encoding="utf-8-sig", newline="") as file:
                 reader = csv.reader(file, strict=True)
                 first = next(reader, [])
-                header = not all(map(_is_number, first))
+                header = not all(map(is_number, first))
                 lines = [bool(fields) for fields in reader]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise MalformedBody(f"{path}: not a table in UTF-8 ({error}).") from None
@@ -259,14 +260,6 @@ def _held(kind: pa.DataType) -> Held:
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return "text"
     return "values"
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
 
 
 def _first_line(error: Exception) -> str:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from service.explain.explanation import ImageExplanation, LabelExplanation
 from service.explain.feature_explanation import FeatureExplanation
 from service.explain.legend import AGAINST, FOR, number
 from service.explain.render import png
 from service.explain.story import Story
+from service.pages import data_uri, templates
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates(Path(__file__).parent)
 #: Geometry of the bar chart, in its own units; characters of a name that fit.
 _CHART, _NAMES, _FIGURES, _LINE, _LONGEST = 640, 264, 62, 28, 36
 
@@ -53,7 +45,7 @@ def render_report(
     one = explanation.of(label)
     figures = [
         {
-            "uri": _data_uri(png(figure.picture)) if figure.picture else "",
+            "uri": data_uri(png(figure.picture)) if figure.picture else "",
             "html": figure.html,
             "caption": figure.caption,
             "pixelated": figure.pixelated,
@@ -136,10 +128,6 @@ def _provenance(context: Mapping[str, Any]) -> list[tuple[str, str]]:
              ("Explanation record", context.get("explanation_id")),
              ("Explained at", context.get("created")))  # fmt: skip
     return rows + [(name, str(value)) for name, value in named if value is not None]
-
-
-def _data_uri(content: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
 def _css(colour: tuple[int, int, int]) -> str:

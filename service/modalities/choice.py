@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from service.errors import ExplanationError, InvalidParameter
 from service.explain.parameters import ExplainParameters
-from service.manifest import Manifest
 from service.modalities.modality import ExplainedModel, InputExplainer
 from service.modalities.picture import PictureExplainer
 from service.modalities.sequence import WindowExplainer
@@ -17,25 +16,12 @@ from service.modalities.state import StateExplainer
 from service.modalities.table import RowExplainer
 from service.modalities.text import TextExplainer
 from service.modalities.translation import TranslationExplainer
+from service.modalities.unexplained import refuse_unexplained
 
 _EXPLAINERS: dict[str, type[InputExplainer]] = {
     explainer.modality: explainer
     for explainer in (PictureExplainer, RowExplainer, TextExplainer, WindowExplainer)
 }
-
-
-def refuse_unexplained(manifest: Manifest) -> None:
-    """Refuse what no explanation says anything about.
-
-    Raises:
-        ExplanationError: it is generated from noise, no number of which speaks for anything.
-    """
-    if manifest.task == "generate":
-        raise ExplanationError(
-            f"{manifest.reference}: got a request to explain what was generated, wanted an answer "
-            "about an input: noise has no parts that speak for or against anything. Send what was "
-            "generated to a classifier, and have that explained."
-        )
 
 
 def explainer_of(

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from service.errors import MalformedBody, TensorMismatch, TooLarge
 from service.manifest import Manifest, SequenceMedia
+from service.protocol.cells import is_number, or_gap, strictly
 from service.protocol.datatypes import DTYPES
 from service.protocol.signature import Slot, listed, shown, signature_of
 
 #: array codes that hold any value of these kinds of dtype in 8 bytes.
 _CODES: Final = {"f": "d", "i": "q", "u": "Q"}
-#: What people write in a cell where nothing was measured, in lower case.
-_GAPS: Final = frozenset({"", "nan", "na", "null"})
 
 
 def takes_table(manifest: Manifest) -> bool:
@@ -95,9 +94,9 @@ class _Table:
     def read(self, text: str, header: bool | None) -> dict[str, NDArray[Any]]:
         plain = text.isascii() and "_" not in text
         number: Any = float if self.slot.floating else int
-        take = number if plain else _strictly(number)
+        take = number if plain else strictly(number)
         if self.slot.gaps:
-            take = _or_gap(take)
+            take = or_gap(take)
         empty = 0
         first = True
         for line, fields in self._rows(text):
@@ -185,7 +184,7 @@ class _Table:
         if said is not None:
             return said
         known = {field.strip() for field in fields} & set(self.names)
-        numbers = [_is_number(field) for field in fields]
+        numbers = [is_number(field) for field in fields]
         if all(numbers) and len(known) == len(fields):
             raise MalformedBody(
                 f"{self.where}: line 1 could be names or numbers "
@@ -292,31 +291,3 @@ class _Table:
         windows = np.zeros((len(lengths), longest, self.width), table.dtype)
         windows[np.arange(longest) < lengths[:, np.newaxis]] = table
         return {self.slot.name: windows, media.length: lengths}
-
-
-def _strictly(number: Any) -> Any:
-    """`float` or `int` without what only Python calls a number."""
-
-    def take(field: str) -> Any:
-        if "_" in field or not field.isascii():
-            raise ValueError
-        return number(field)
-
-    return take
-
-
-def _or_gap(number: Any) -> Any:
-    """`number`, or NaN where a cell says that there is none."""
-
-    def take(field: str) -> Any:
-        return np.nan if field.strip().lower() in _GAPS else number(field)
-
-    return take
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True

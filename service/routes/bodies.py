@@ -81,7 +81,9 @@ async def request_of(
         request = decoded(exchange.headers, body, model, settings, version_1=version_1)
         if own is None:
             return request
-        return own.asked(request, model, query, settings.max_batch_rows, seen=seen)
+        # What stands in the query string wins over what stands in the body.
+        request.parameters = {**request.parameters, **query}
+        return own.asked(request, model, settings.max_batch_rows, seen=seen)
 
     return decode() if is_quick(exchange.headers, body) else await asyncio.to_thread(decode)
 

@@ -15,7 +15,7 @@ from service.errors import InvalidParameter, MalformedBody
 from service.explain.parameters import ExplainParameters, parse
 from service.inference.predictor import Prediction
 from service.inference.registry import LoadedModel
-from service.modalities.choice import refuse_unexplained
+from service.modalities.unexplained import refuse_unexplained
 from service.protocol import binary_codec, json_codec
 from service.protocol.request import InferRequest
 from service.routes.acting import act_decoded, act_encoded
@@ -24,7 +24,7 @@ from service.routes.detections import detects, heat_map
 from service.routes.exchange import Exchange
 from service.routes.jobs import prefers_later, shown
 from service.routes.negotiation import EXPLANATION_TYPES, preferred
-from service.routes.reply import JSON, Reply
+from service.routes.reply import JSON, PNG, Reply
 from service.routes.sending import RECORD_HEADER, compressed, record_said, said_of
 from service.routes.task_routes import refuse_unknown, routes_of, wants_picture
 from service.serving import Serving
@@ -52,13 +52,10 @@ class DataPlane:
         prediction = await self._serving.predictor.answer(model, request, context, hurries=not seen)
         own = routes_of(model.manifest)
         if seen:
-            said = record_said(prediction.record_id)[0]
-            drawn = (
-                partial(heat_map, model, request, prediction, said)
-                if own is None
-                else partial(own.picture, prediction, said)
-            )
-            await exchange.reply(await asyncio.to_thread(drawn))
+            draw = partial(heat_map, model, request) if own is None else own.picture
+            headers = {**record_said(prediction.record_id)[0], "vary": "accept"}
+            picture = await asyncio.to_thread(draw, prediction)
+            await exchange.reply(Reply(picture, PNG, headers))
             return
         await exchange.reply(encoded(exchange.headers, model, request, prediction))
 

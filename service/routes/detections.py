@@ -6,7 +6,6 @@ from service.explain.error_picture import drawn_error
 from service.inference.predictor import Prediction
 from service.inference.registry import LoadedModel
 from service.protocol.request import InferRequest
-from service.routes.reply import PNG, Reply
 
 
 def detects(model: LoadedModel) -> bool:
@@ -14,9 +13,6 @@ def detects(model: LoadedModel) -> bool:
     return model.manifest.task == "anomaly"
 
 
-def heat_map(
-    model: LoadedModel, request: InferRequest, prediction: Prediction, headers: dict[str, str]
-) -> Reply:
-    """The first row under its error; see `drawn_error`."""
-    body = drawn_error(model.manifest, request.inputs, prediction.outputs)
-    return Reply(body, PNG, {**headers, "vary": "accept"})
+def heat_map(model: LoadedModel, request: InferRequest, prediction: Prediction) -> bytes:
+    """The first row under its error as a PNG; see `drawn_error`."""
+    return drawn_error(model.manifest, request.inputs, prediction.outputs)

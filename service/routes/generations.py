@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import ClassVar
 
@@ -10,7 +10,6 @@ from service.errors import NotAcceptable
 from service.inference.predictor import Prediction
 from service.inference.registry import LoadedModel
 from service.protocol.request import InferRequest
-from service.routes.reply import PNG, Reply
 from service.tasks.generate import Asked, columns, makes_pictures
 
 
@@ -20,13 +19,7 @@ class Generations:
     names: ClassVar[Collection[str]] = tuple(Asked.model_fields)
 
     def asked(
-        self,
-        request: InferRequest,
-        model: LoadedModel,
-        query: Mapping[str, str],
-        max_rows: int,
-        *,
-        seen: bool,
+        self, request: InferRequest, model: LoadedModel, max_rows: int, *, seen: bool
     ) -> InferRequest:
         """The noise and the labels, as they were sent or drawn."""
         manifest = model.manifest
@@ -35,15 +28,14 @@ class Generations:
                 f"{manifest.reference}: Accept: got image/png, but what this model generates is "
                 "no picture. Accept application/json."
             )
-        given = {**request.parameters, **query}
-        inputs, rest = columns(given, request.inputs, manifest, max_rows)
+        inputs, rest = columns(request.parameters, request.inputs, manifest, max_rows)
         return replace(request, inputs=inputs, parameters=rest)
 
-    def picture(self, prediction: Prediction, headers: dict[str, str]) -> Reply:
+    def picture(self, prediction: Prediction) -> bytes:
         """The pictures side by side; one alone is as it is."""
         from service.explain.render import png
         from service.explain.sheet import contact_sheet
         from service.tasks.generate import grey_levels
 
         pictures = grey_levels(next(iter(prediction.outputs.values())))
-        return Reply(png(contact_sheet(pictures)), PNG, {**headers, "vary": "accept"})
+        return png(contact_sheet(pictures))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from service.routes.openapi_tensors import ANSWER_PARAMETERS
+from service.routes.openapi_tensors import ANSWERED
 
 _STATE: Final = {
     "description": "Numbers in the manifest's order, or an object of feature name to number.",
@@ -64,10 +64,7 @@ _RESPONSE: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["model_name", "model_version", "parameters"],
     "properties": {
-        "model_name": {"type": "string"},
-        "model_version": {"type": "string"},
-        "id": {"type": "string"},
-        "parameters": ANSWER_PARAMETERS,
+        **ANSWERED,
         **_ACT,
         "actions": {
             "type": "array",

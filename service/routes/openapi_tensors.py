@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 _DATATYPES = [
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
     "FP32", "FP64", "BYTES",
@@ -35,19 +37,26 @@ INFER_REQUEST = {
         },
     },
 }
-ANSWER_PARAMETERS = {
-    "type": "object",
-    "properties": {
-        "record_id": {"type": "string", "description": "Id of the record."},
-        "deadline_missed": {
-            "type": "boolean",
-            "description": "The answer was later than the model's latency budget; else absent.",
-        },
-        "deadline_ms": {"type": "number", "description": "That budget, in milliseconds."},
-        "fail_safe": {
-            "type": ["string", "number", "array"],
-            "items": {"type": "number"},
-            "description": "What was answered in the model's place; absent if it answered itself.",
+#: What every answer says besides what was asked for.
+ANSWERED: Final[dict[str, Any]] = {
+    "model_name": {"type": "string"},
+    "model_version": {"type": "string"},
+    "id": {"type": "string"},
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "record_id": {"type": "string", "description": "Id of the record."},
+            "deadline_missed": {
+                "type": "boolean",
+                "description": "The answer was later than the model's latency budget; else absent.",
+            },
+            "deadline_ms": {"type": "number", "description": "That budget, in milliseconds."},
+            "fail_safe": {
+                "type": ["string", "number", "array"],
+                "items": {"type": "number"},
+                "description": "What was answered in the model's place; absent if it answered "
+                "itself.",
+            },
         },
     },
 }
@@ -55,10 +64,7 @@ INFER_RESPONSE = {
     "type": "object",
     "required": ["model_name", "model_version", "outputs"],
     "properties": {
-        "model_name": {"type": "string"},
-        "model_version": {"type": "string"},
-        "id": {"type": "string"},
-        "parameters": ANSWER_PARAMETERS,
+        **ANSWERED,
         "outputs": {"type": "array", "items": TENSOR},
     },
 }

@@ -13,7 +13,7 @@ from service.manifest import Manifest, Task
 from service.protocol.request import InferRequest
 from service.routes.generations import Generations
 from service.routes.negotiation import preferred
-from service.routes.reply import JSON, PNG, Reply
+from service.routes.reply import JSON, PNG
 from service.routes.translations import Translations
 from service.tasks.parameters import refuse_others
 
@@ -25,20 +25,13 @@ class TaskRoutes(Protocol):
     names: ClassVar[Collection[str]]
 
     def asked(
-        self,
-        request: InferRequest,
-        model: LoadedModel,
-        query: Mapping[str, str],
-        max_rows: int,
-        *,
-        seen: bool,
+        self, request: InferRequest, model: LoadedModel, max_rows: int, *, seen: bool
     ) -> InferRequest:
         """The request with the task's own parameters as columns beside its tensors.
 
         Args:
             request: valid for the model, its parameters as they came.
             model: that is asked.
-            query: parameters from the query string; they win over those of the body.
             max_rows: largest batch.
             seen: whether the answer is wanted as a picture.
 
@@ -51,8 +44,8 @@ class TaskRoutes(Protocol):
             NotAcceptable: the answer is no picture.
         """
 
-    def picture(self, prediction: Prediction, headers: dict[str, str]) -> Reply:
-        """The answer as a picture."""
+    def picture(self, prediction: Prediction) -> bytes:
+        """The answer as a PNG."""
 
 
 _ROUTES: dict[Task, TaskRoutes] = {"translate": Translations(), "generate": Generations()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import ClassVar
 
@@ -12,7 +12,6 @@ from service.inference.predictor import Prediction
 from service.inference.registry import LoadedModel
 from service.inference.translator import Translator
 from service.protocol.request import InferRequest
-from service.routes.reply import PNG, Reply
 from service.tasks.translate import Asked, own_parameters
 
 
@@ -22,17 +21,11 @@ class Translations:
     names: ClassVar[Collection[str]] = tuple(Asked.model_fields)
 
     def asked(
-        self,
-        request: InferRequest,
-        model: LoadedModel,
-        query: Mapping[str, str],
-        max_rows: int,
-        *,
-        seen: bool,
+        self, request: InferRequest, model: LoadedModel, max_rows: int, *, seen: bool
     ) -> InferRequest:
         """Beam and length as columns beside the texts; who sees the answer sees attention."""
         _ = max_rows  # the codecs have counted the texts
-        own, rest = own_parameters({**request.parameters, **query}, model.manifest)
+        own, rest = own_parameters(request.parameters, model.manifest)
         named = request.outputs is not None and any(o.name == "attention" for o in request.outputs)
         own = own.model_copy(update={"attention": own.attention or named or seen})
         translator = model.session
@@ -40,7 +33,7 @@ class Translations:
         inputs = {**translator.admit(request.inputs), **own.columns(request.rows)}
         return replace(request, inputs=inputs, parameters=rest)
 
-    def picture(self, prediction: Prediction, headers: dict[str, str]) -> Reply:
+    def picture(self, prediction: Prediction) -> bytes:
         """The attention of the first text's best translation, drawn."""
         from service.explain.attention import draw_attention
         from service.explain.render import png
@@ -51,5 +44,4 @@ class Translations:
             for tokens in (outputs["tokens"][0, 0], outputs["source_tokens"][0])
         )
         weights = outputs["attention"][0, 0, : len(written), : len(source)]
-        body = png(draw_attention(weights, written.tolist(), source.tolist()))
-        return Reply(body, PNG, {**headers, "vary": "accept"})
+        return png(draw_attention(weights, written.tolist(), source.tolist()))

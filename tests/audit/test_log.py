@@ -14,7 +14,7 @@ from service.audit.checkpoint import Checkpoint
 from service.audit.log import AuditLog
 from service.audit.log_export import export_log
 from service.audit.log_writer import LogWriter
-from service.audit.merkle import verify_consistency, verify_inclusion
+from service.audit.merkle_proof import verify_consistency, verify_inclusion
 from service.audit.record import Payload
 from service.audit.store import RecordStore
 from service.errors import Conflict, CorruptLog, InvalidParameter, KeyRefused, UnknownRecord

@@ -13,9 +13,8 @@ from service.audit.merkle import (
     MerkleTree,
     Nodes,
     leaf_hash,
-    verify_consistency,
-    verify_inclusion,
 )
+from service.audit.merkle_proof import verify_consistency, verify_inclusion
 from service.audit.tiles import TileNodes
 from service.errors import CorruptLog, EvidenceError, InvalidParameter
 

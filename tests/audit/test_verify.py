@@ -21,7 +21,7 @@ from service.audit.envelope import signed
 from service.audit.keys import WITNESS_TYPE
 from service.audit.log_export import export_log
 from service.audit.merkle import EMPTY_ROOT, MemoryNodes, MerkleTree
-from service.audit.merkle import verify_consistency as ours
+from service.audit.merkle_proof import verify_consistency as ours
 from service.errors import EvidenceError, StoreError
 from tests.audit.evidence import LOG_KEY, NOW, ORIGIN, WITNESS, Log, a_key, a_record, verified
 

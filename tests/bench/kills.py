@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from service.audit.channel import RecordChannel
 from service.audit.checkpoint import Checkpoint
 from service.audit.log import AuditLog
-from service.audit.merkle import MemoryNodes, MerkleTree, verify_consistency
+from service.audit.merkle import MemoryNodes, MerkleTree
+from service.audit.merkle_proof import verify_consistency
 from service.audit.record import Payload, build, new_id
 from service.audit.sequencer import socket_path
 from service.audit.store import RecordStore

@@ -22,12 +22,11 @@ from service.manifest import (
     ExplainerDefaults,
     Graph,
     Manifest,
-    Parity,
-    Provenance,
     RateBudget,
     Tensor,
 )
 from service.store import ModelStore, StoredModel
+from tests.unmeasured import PARITY, PROVENANCE
 
 STEPS, WIDTH, LATENT, FITTED = 60, 8, 16, 3000
 SENSORS = tuple(f"sensor{at}" for at in range(1, WIDTH + 1))
@@ -67,8 +66,12 @@ def release(home: Path, name: str = "line") -> StoredModel:
     store = ModelStore(home)
     shape = (-1, STEPS, WIDTH)
     manifest = Manifest(
-        name=name, version=store.next_version(name), family="autoencoder", task="anomaly",
-        graphs={"predict": parts["model.onnx"]}, assets={"calibration": parts["calibration.npy"]},
+        name=name,
+        version=store.next_version(name),
+        family="autoencoder",
+        task="anomaly",
+        graphs={"predict": parts["model.onnx"]},
+        assets={"calibration": parts["calibration.npy"]},
         inputs=(Tensor(name="window", datatype="FP32", shape=shape, features=SENSORS),),
         outputs=(
             Tensor(name="score", datatype="FP32", shape=(-1, 1), features=("score",)),
@@ -79,12 +82,9 @@ def release(home: Path, name: str = "line") -> StoredModel:
         evidence={"error": "reconstruction-error"},
         explainer=ExplainerDefaults(modality="sequence", num_samples=200),
         calibration=calibrated(scores, RateBudget(rate=0.01)),
-        parity=Parity(rows=1, max_abs_difference=0.0, label_flips=0, tolerance=1e-5),
-        provenance=Provenance(
-            script="none", config={}, seed=0, git_revision="none",
-            trained_at="2026-01-01T00:00:00Z", seconds=0, data={}, libraries={}, environment={},
-        ),
-    )  # fmt: skip
+        parity=PARITY,
+        provenance=PROVENANCE,
+    )
     return store.put(manifest, files)
 
 

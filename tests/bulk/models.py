@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from service.manifest import ExplainerDefaults, Graph, ImageMedia, Manifest, Parity, Provenance
+from service.manifest import ExplainerDefaults, Graph, ImageMedia, Manifest
 from service.manifest import Tensor as TensorDeclared
 from service.store import ModelStore
 from tests.small_models import release_small_models
+from tests.unmeasured import PARITY, PROVENANCE
 
 SIDE = 16
 LABELS = ("left", "right", "dark")
@@ -57,11 +58,8 @@ def release_models(home: Path) -> None:
         labels=LABELS,
         media=ImageMedia(input="image", color="L", width=SIDE, height=SIDE),
         explainer=ExplainerDefaults(modality="image", segmentation="grid", num_samples=400),
-        parity=Parity(rows=1, max_abs_difference=0.0, label_flips=0, tolerance=1e-5),
-        provenance=Provenance(
-            script="none", config={}, seed=0, git_revision="none",
-            trained_at="2026-01-01T00:00:00Z", seconds=0, data={}, libraries={}, environment={},
-        ),
+        parity=PARITY,
+        provenance=PROVENANCE,
     )  # fmt: skip
     ModelStore(home).put(manifest, {"model.onnx": path})
 

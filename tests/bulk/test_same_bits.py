@@ -21,7 +21,7 @@ import pytest
 
 from tests.bulk.models import pictures, png, release_models
 from tests.bulk.processes import children
-from tests.running_server import Server, free_port, glassline, start_server
+from tests.running_server import Server, a_server, free_port, glassline
 
 pytestmark = pytest.mark.slow
 
@@ -30,9 +30,8 @@ pytestmark = pytest.mark.slow
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("bulk")
     release_models(home)
-    server = start_server(home, home / "server.log")
-    yield server
-    assert server.stop() == 0
+    with a_server(home) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

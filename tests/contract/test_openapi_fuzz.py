@@ -44,11 +44,11 @@ def well_behaved_client(server: Server, digit_png: bytes) -> Iterator[list[bytes
         outputs = {o["name"]: o["data"] for o in response.json()["outputs"]}
         return repr(outputs["probabilities"]).encode()
 
-    with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
+    with server.client(30) as client:
         answers = [answer(client)]  # the right one: nobody else asks yet
 
     def ask() -> None:
-        with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
+        with server.client(30) as client:
             while not over.wait(0.02):
                 answers.append(answer(client))
 

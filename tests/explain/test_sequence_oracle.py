@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from service.explain.sequence import explain_steps, steps_background
 from service.explain.table import TableConfig
 from tests.explain.scorers import scorer
+from tests.explain.upstream import said_by, said_by_us
 
 
 def training_windows(seed: int, steps: int, channels: int, kinds: int) -> NDArray[np.float64]:
@@ -103,15 +104,7 @@ def test_weights_are_upstreams_to_the_last_bit(
         num_samples=num_samples,
         **target,
     )
-    for one in ours.explanations:
-        # Upstream files a regression under 1, and its mirror image under 0.
-        at = 1 if choice == "regression" else one.label
-        assert list(one.weights) == [(int(f), float(w)) for f, w in theirs.local_exp[at]]
-        assert one.intercept == theirs.intercept[at]
-        assert ours.reasons(one.label) == theirs.as_list(label=at)
-    # Upstream keeps these two of its last label only, which is the one with the lowest rank.
-    assert ours.explanations[0].r2 == theirs.score
-    assert ours.explanations[0].local_prediction == theirs.local_pred[0]
+    assert said_by_us(ours) == said_by(theirs, ours, choice == "regression")
     assert ("categorical-channels" in ours.corrections) == (kinds > 0)
 
 

@@ -19,6 +19,7 @@ from service.explain.feature_explanation import FeatureExplanation
 from service.explain.surrogate import Surrogate, kernel
 from service.explain.table import TableConfig, explain_table
 from tests.explain.scorers import Rows, scorer
+from tests.explain.upstream import said_by, said_by_us
 
 KINDS = ["normal", "skewed", "whole", "tied", "far", "two values"]
 
@@ -153,15 +154,7 @@ def test_weights_are_upstreams_to_the_last_bit(
     )
     ours = explain_table(row, predict, background, config, dtype=taken)
     theirs = upstream(data, categories, row, predict, ours)
-    for one in ours.explanations:
-        # Upstream files a regression under 1, and its mirror image under 0.
-        at = 1 if choice == "regression" else one.label
-        assert list(one.weights) == [(int(f), float(w)) for f, w in theirs.local_exp[at]]
-        assert one.intercept == theirs.intercept[at]
-        assert ours.reasons(one.label) == theirs.as_list(label=at)
-    # Upstream keeps these two of its last label only, which is the one with the lowest rank.
-    assert ours.explanations[0].r2 == theirs.score
-    assert ours.explanations[0].local_prediction == theirs.local_pred[0]
+    assert said_by_us(ours) == said_by(theirs, ours, choice == "regression")
 
 
 @pytest.mark.filterwarnings("ignore:[\\s\\S]*Prediction probabilties:UserWarning")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from service.explain.text import TextConfig, explain_text
 from service.explain.words import Words
+from tests.explain.upstream import said_by, said_by_us
 
 WORDS = ["good", "bad", "not", "very", "Maß", "零件", "it's", "42", "UNKWORDZ", "a", "x\0"]
 GAPS = [" ", "  ", ", ", "\n", "... ", "-", "\0", " 🙂 "]
@@ -114,10 +115,4 @@ def test_weights_are_upstreams_to_the_last_bit(
         **target,
     )
     assert shown_to_ours == reader.read
-    for one in ours.explanations:
-        assert list(one.weights) == [(int(f), float(w)) for f, w in theirs.local_exp[one.label]]
-        assert one.intercept == theirs.intercept[one.label]
-        assert ours.reasons(one.label) == theirs.as_list(label=one.label)
-    # Upstream keeps these two of its last label only, which is the one with the lowest rank.
-    assert ours.explanations[0].r2 == theirs.score
-    assert ours.explanations[0].local_prediction == theirs.local_pred[0]
+    assert said_by_us(ours) == said_by(theirs, ours)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from service.protocol.media import encode_png
-from tests.running_server import Server, glassline, start_server
+from tests.running_server import Server, a_server, glassline
 from tests.small_detector import normal_pictures, release_detectors
 from tests.small_models import release_small_models
 
@@ -21,15 +21,14 @@ def audited(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     own = tmp_path_factory.mktemp("audited")
     shutil.copytree(home / "bentoml", own / "bentoml")
     release_small_models(own)
-    running = start_server(own, own / "server.log")
-    yield running
-    assert running.stop() == 0
+    with a_server(own) as running:
+        yield running
 
 
 @pytest.fixture
 def auditor(audited: Server) -> Iterator[httpx.Client]:
     """A plain HTTP client of that server."""
-    with httpx.Client(base_url=audited.url, timeout=120, trust_env=False) as http:
+    with audited.client(120) as http:
         yield http
 
 
@@ -44,13 +43,12 @@ def detecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         (shelf / f"board-{at:02d}.png").write_bytes(encode_png(picture))
     done = glassline("models", "gallery", "pictures", "--data", str(shelf), home=own)
     assert done.returncode == 0, done.stdout + done.stderr
-    running = start_server(own, own / "server.log")
-    yield running
-    assert running.stop() == 0
+    with a_server(own) as running:
+        yield running
 
 
 @pytest.fixture
 def detector(detecting: Server) -> Iterator[httpx.Client]:
     """A plain HTTP client of that server."""
-    with httpx.Client(base_url=detecting.url, timeout=120, trust_env=False) as http:
+    with detecting.client(120) as http:
         yield http

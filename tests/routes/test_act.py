@@ -12,8 +12,10 @@ import pytest
 
 from service.client import ClientError
 from service.policy_client import GlasslinePolicy
-from tests.running_server import Server, glassline, start_server
+from tests.by_command import trained
+from tests.running_server import Server, a_server
 from tests.slow_models import slowed
+from tests.small_models import release_small_models
 from training.environments import make
 
 NAME = "policy-cartpole"
@@ -28,22 +30,18 @@ STILL = [0.0, 0.0, 0.0, 0.0]
 def acting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a pole balancer that has learnt for some seconds, and a table beside it."""
     home = tmp_path_factory.mktemp("acting")
-    for words in (
-        "policy --steps 8192 --evaluate-every 2048 --episodes 5 --measured 5",
-        "mlp --data wine --hidden 8 --epochs 2 --name wine",
-    ):
-        done = glassline("train", *words.split(), home=home)
-        assert done.returncode == 0, done.stdout + done.stderr
+    words = "policy --steps 8192 --evaluate-every 2048 --episodes 5 --measured 5"
+    trained(*words.split(), home=home)
+    release_small_models(home)
     slowed(home, NAME, HURRIED)
     budget = json.dumps({HURRIED: {"ms": 100, "fail_safe": "push right"}})
-    running = start_server(home, home / "server.log", GLASSLINE_DEADLINES=budget)
-    yield running
-    assert running.stop() == 0
+    with a_server(home, GLASSLINE_DEADLINES=budget) as running:
+        yield running
 
 
 @pytest.fixture
 def http(acting: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=acting.url, timeout=120, trust_env=False) as client:
+    with acting.client(120) as client:
         yield client
 
 
@@ -156,7 +154,7 @@ def test_a_state_unlike_training_gets_the_default_and_says_how_far_it_lies(
         (ACT, b'{"state": [0, 0, NaN, 0]}', "no valid JSON"),
         (INFER, feed([[9, 0, 0, 0]]), "got 9 for 'cart position', wanted -4.8 to 4.8 m"),
         (INFER, feed([STILL], legal=[[False, False]]), "row 0: got no legal action"),
-        ("/v2/models/wine/act", {"state": STILL}, "this model can classify, not act"),
+        ("/v2/models/parts/act", {"state": STILL}, "this model can classify, not act"),
     ],
 )
 def test_bad_states_are_refused_in_words(
@@ -278,5 +276,5 @@ def test_it_stands_where_an_agent_is_expected(acting: Server) -> None:
 
 
 def test_what_does_not_act_is_no_policy(acting: Server) -> None:
-    with pytest.raises(ClientError, match="wine can classify, not act"):
-        GlasslinePolicy(acting.url, "wine")
+    with pytest.raises(ClientError, match="parts can classify, not act"):
+        GlasslinePolicy(acting.url, "parts")

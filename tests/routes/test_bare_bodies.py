@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.running_server import Server, glassline, start_server
+from tests.running_server import Server, a_server, glassline
 from tests.small_models import release_small_models
 
 PARTS, FLOW, WORDS = (f"/v2/models/{name}/infer" for name in ("parts", "flow", "words"))
@@ -24,14 +24,13 @@ TEXT = {"content-type": "text/plain; charset=utf-8"}
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("tables")
     release_small_models(home)
-    running = start_server(home, home / "server.log", GLASSLINE_MAX_BATCH_ROWS="8")
-    yield running
-    assert running.stop() == 0
+    with a_server(home, GLASSLINE_MAX_BATCH_ROWS="8") as running:
+        yield running
 
 
 @pytest.fixture
 def http(tables: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=tables.url, timeout=60, trust_env=False) as client:
+    with tables.client() as client:
         yield client
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.running_server import Server, start_server
+from tests.running_server import Server, a_server
 from tests.test_boundaries import descendants
 
 PNG = {"content-type": "image/png"}
@@ -129,9 +129,8 @@ def test_the_explanations_record_names_what_it_explains(
 def own_server(home: Path, tmp_path: Path) -> Iterator[Server]:
     """A server that a test may hurt; its own records, the shared models."""
     database = f"sqlite:///{tmp_path / 'records.db'}"
-    running = start_server(home, tmp_path / "server.log", GLASSLINE_DATABASE_URL=database)
-    yield running
-    running.stop()
+    with a_server(home, tmp_path / "server.log", GLASSLINE_DATABASE_URL=database) as running:
+        yield running
 
 
 def explaining_process(server: Server) -> int:
@@ -168,7 +167,7 @@ def test_killing_the_explaining_process_loses_no_prediction(
 
 def _kill_and_wait(own_server: Server, digit_png: bytes) -> None:
     """Kill the explaining process while somebody waits for it; return when there is another."""
-    with httpx.Client(base_url=own_server.url, timeout=60, trust_env=False) as client:
+    with own_server.client() as client:
         pid = explaining_process(own_server)
         killer = threading.Timer(0.5, os.kill, (pid, signal.SIGKILL))
         killer.start()

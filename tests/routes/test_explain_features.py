@@ -14,7 +14,7 @@ from lime.lime_tabular import LimeTabularExplainer
 from lime.lime_text import LimeTextExplainer
 from PIL import Image
 
-from tests.running_server import Server, glassline, start_server
+from tests.running_server import Server, a_server, glassline
 from tests.small_models import FEATURES, release_small_models
 
 CSV, TEXT = {"content-type": "text/csv"}, {"content-type": "text/plain"}
@@ -26,14 +26,13 @@ SAID = "A scratch, and then another scratch beside the d\u00e4nt."
 def features(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("features")
     release_small_models(home)
-    running = start_server(home, home / "server.log", GLASSLINE_EXPLAIN_MAX_SAMPLES="20000")
-    yield running
-    assert running.stop() == 0
+    with a_server(home, GLASSLINE_EXPLAIN_MAX_SAMPLES="20000") as running:
+        yield running
 
 
 @pytest.fixture
 def http(features: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=features.url, timeout=60, trust_env=False) as client:
+    with features.client() as client:
         yield client
 
 

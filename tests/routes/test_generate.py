@@ -14,7 +14,7 @@ from PIL import Image
 
 from service.explain.sheet import GAP
 from service.tasks.generate import drawn_noise
-from tests.running_server import Server, start_server
+from tests.running_server import Server, a_server
 from tests.small_generator import LABELS, NOISE, SIDE, drawn, release_small_generators
 
 INFER, TOLD, PNG = "/v2/models/sketches/infer", "/v2/models/told/infer", {"accept": "image/png"}
@@ -24,14 +24,13 @@ INFER, TOLD, PNG = "/v2/models/sketches/infer", "/v2/models/told/infer", {"accep
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("generator")
     release_small_generators(home)
-    running = start_server(home, home / "server.log")
-    yield running
-    assert running.stop() == 0
+    with a_server(home) as running:
+        yield running
 
 
 @pytest.fixture
 def http(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
+    with server.client() as client:
         yield client
 
 

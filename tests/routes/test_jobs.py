@@ -95,7 +95,7 @@ def test_an_accepted_job_survives_kill_9_of_everything(
     own.mkdir()
     shutil.copytree(home / "bentoml", own / "bentoml")
     first = start_server(own, tmp_path / "first.log")
-    with httpx.Client(base_url=first.url, timeout=60, trust_env=False) as client:
+    with first.client() as client:
         locations = [
             client.post(
                 EXPLAIN, content=digit_png, headers=LATER,
@@ -109,7 +109,7 @@ def test_an_accepted_job_survives_kill_9_of_everything(
     for process in ("glassline --", "glassline-explainer", "service.audit.sequencer"):
         _kill(process, own)
     second = start_server(own, tmp_path / "second.log")
-    with httpx.Client(base_url=second.url, timeout=60, trust_env=False) as client:
+    with second.client() as client:
         jobs = [finished(client, location, seconds=90) for location in locations]
         assert [job["state"] for job in jobs] == ["done"] * 3
         for job in jobs:

@@ -26,7 +26,7 @@ from service.audit.keys import WITNESS_TYPE, PublicKey
 from service.audit.keyset import KeySet
 from service.audit.log import AuditLog
 from service.audit.log_writer import LogWriter
-from service.audit.merkle import verify_consistency, verify_inclusion
+from service.audit.merkle_proof import verify_consistency, verify_inclusion
 from service.audit.record import Payload, build, new_id
 from service.audit.recorder import Recorder
 from service.audit.writer import RecordWriter

@@ -13,7 +13,7 @@ import pytest
 
 from service.store import ModelStore
 from service.tally import FLUSH_SECONDS
-from tests.running_server import Server, glassline, start_server
+from tests.running_server import Server, a_server, glassline, start_server
 
 PNG = {"content-type": "image/png"}
 INFER = "/v2/models/lenet-digits/infer"
@@ -24,9 +24,8 @@ def own_server(home: Path, tmp_path: Path) -> Iterator[Server]:
     """Two workers on a copy of the store, which the test may add to."""
     own = tmp_path / "home"
     shutil.copytree(home / "bentoml" / "models", own / "bentoml" / "models")
-    running = start_server(own, tmp_path / "log", GLASSLINE_WORKERS="2")
-    yield running
-    running.stop()
+    with a_server(own, tmp_path / "log", GLASSLINE_WORKERS="2") as running:
+        yield running
 
 
 def release_again(home: Path) -> None:

@@ -16,7 +16,7 @@ import httpx
 import pyarrow.parquet
 import pytest
 
-from tests.running_server import Server, glassline, start_server
+from tests.running_server import Server, a_server, glassline
 from tests.small_models import release_small_models
 
 TABLE = {"content-type": "text/csv"}
@@ -29,22 +29,25 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server on which 40 parts were seen, 10 of them bad, 20 thicknesses, and two reviews."""
     home = tmp_path_factory.mktemp("searched")
     release_small_models(home)
-    running = start_server(home, home / "server.log")
-    with httpx.Client(base_url=running.url, timeout=60, trust_env=False) as http:
-        bad = [predicted(http, "parts", BAD if n % 4 == 0 else GOOD) for n in range(40)][0]
-        for _ in range(20):
-            predicted(http, "thickness", GOOD)
-        said = {"person": "Ada Lovelace", "meaning": "reviewed", "comment": "a shadow, no scratch"}
-        for more in ({"kind": "review"}, {"kind": "override", "decision": "good"}):
-            answer = http.post(f"/audit/records/{bad}/reviews", json={**said, **more})
-            assert answer.status_code == 201, answer.text
-    yield running
-    assert running.stop() == 0
+    with a_server(home) as running:
+        with running.client() as http:
+            bad = [predicted(http, "parts", BAD if n % 4 == 0 else GOOD) for n in range(40)][0]
+            for _ in range(20):
+                predicted(http, "thickness", GOOD)
+            said = {
+                "person": "Ada Lovelace",
+                "meaning": "reviewed",
+                "comment": "a shadow, no scratch",
+            }
+            for more in ({"kind": "review"}, {"kind": "override", "decision": "good"}):
+                answer = http.post(f"/audit/records/{bad}/reviews", json={**said, **more})
+                assert answer.status_code == 201, answer.text
+        yield running
 
 
 @pytest.fixture
 def http(searched: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=searched.url, timeout=60, trust_env=False) as client:
+    with searched.client() as client:
         yield client
 
 
@@ -131,7 +134,7 @@ def test_pages_stay_while_others_write(http: httpx.Client, searched: Server, ord
     written: list[str] = []
 
     def write() -> None:
-        with httpx.Client(base_url=searched.url, timeout=60, trust_env=False) as other:
+        with searched.client() as other:
             while not over.is_set():
                 written.append(predicted(other, "parts", GOOD))
 
@@ -248,15 +251,11 @@ def test_without_pyarrow_parquet_is_refused_in_words(tmp_path: Path) -> None:
     (home := tmp_path / "home").mkdir()
     release_small_models(home)
     path = f"{tmp_path / 'absent'}:{Path(__file__).parents[2]}"
-    running = start_server(home, tmp_path / "log", PYTHONPATH=path)
-    try:
-        with httpx.Client(base_url=running.url, timeout=60, trust_env=False) as http:
-            answer = http.get("/audit/records", params={"format": "parquet"})
-            assert answer.status_code == 406
-            assert "pip install 'glassline[batch]'" in answer.json()["error"]
-            assert http.get("/audit/records", params={"format": "csv"}).status_code == 200
-    finally:
-        assert running.stop() == 0
+    with a_server(home, PYTHONPATH=path) as running, running.client() as http:
+        answer = http.get("/audit/records", params={"format": "parquet"})
+        assert answer.status_code == 406
+        assert "pip install 'glassline[batch]'" in answer.json()["error"]
+        assert http.get("/audit/records", params={"format": "csv"}).status_code == 200
 
 
 def test_the_command_line_searches_and_exports(searched: Server, tmp_path: Path) -> None:

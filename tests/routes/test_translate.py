@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from service.store import ModelStore
-from tests.running_server import Server, start_server
+from tests.running_server import Server, a_server
 from tests.small_translator import SOURCES, TARGETS, release_small_translator
 
 INFER, TEXT = "/v2/models/small/infer", {"content-type": "text/plain"}
@@ -24,14 +24,13 @@ INFER, TEXT = "/v2/models/small/infer", {"content-type": "text/plain"}
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("translator")
     release_small_translator(home)
-    running = start_server(home, home / "server.log")
-    yield running
-    assert running.stop() == 0
+    with a_server(home) as running:
+        yield running
 
 
 @pytest.fixture
 def http(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
+    with server.client() as client:
         yield client
 
 

@@ -9,13 +9,11 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 from service.store import ModelStore, StoredModel
-from tests.running_server import glassline
+from tests.by_command import train
 from training import train_mlp
 from training.again import configured, train_again
-from training.commands import app
 from training.options import Options, WrongOption
 from training.train_mlp import Config
 
@@ -76,9 +74,9 @@ def test_the_command_says_whether_they_are_the_same(
     once: tuple[ModelStore, StoredModel],
 ) -> None:
     home = once[1].folder.parents[3]
-    done = glassline("train", "--from-manifest", "again@1", "--to", "fp16", home=home)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "the same as again@1" in done.stdout.replace("\n", " ")
+    done = train("--from-manifest", "again@1", "--to", "fp16", home=home)
+    assert done.exit_code == 0, done.output
+    assert "the same as again@1" in done.output.replace("\n", " ")
     newest = once[0].get("again").manifest
     assert newest.precision == "fp16"
     assert newest.compression is not None
@@ -109,7 +107,7 @@ def test_what_cannot_be_run_again_is_refused(
     [(["--to", "int8"], 2), (["--from-manifest", "a", "mlp"], 2), (["--from-manifest", "gone"], 1)],
 )
 def test_wrong_usage_is_one_message(words: list[str], status: int, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, words, env={"GLASSLINE_HOME": str(tmp_path)})
+    done = train(*words, home=tmp_path)
     assert done.exit_code == status, done.output
     assert "error: " in done.output
     assert "Traceback" not in done.output

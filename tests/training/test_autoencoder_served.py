@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from rich.console import Console
 
 from service.store import ModelStore
 from service.streaming.scoring import subject_of
-from tests.running_server import Server, start_server
+from tests.running_server import Server, a_server
 from training import train_autoencoder
 from training.autoencoder_config import KINDS, Config
 from training.options import AUTOENCODER
@@ -44,10 +43,9 @@ def home_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def serving(home_of_all: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = start_server(home_of_all, tmp_path_factory.mktemp("log") / "server.log")
-    yield running
-    assert running.stop() == 0
+def serving(home_of_all: Path) -> Iterator[Server]:
+    with a_server(home_of_all) as running:
+        yield running
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -80,7 +78,7 @@ def test_it_is_served_and_explained(kind: str, serving: Server) -> None:
     example = stored.asset("example")
     assert example is not None
     typed = {"Content-Type": {".png": "image/png", ".csv": "text/csv"}[example.suffix]}
-    with httpx.Client(base_url=serving.url, timeout=120, trust_env=False) as client:
+    with serving.client(120) as client:
         body = example.read_bytes()
         answer = client.post(f"/v2/models/{kind}/infer", content=body, headers=typed)
         assert answer.status_code == 200, answer.text
@@ -102,7 +100,7 @@ def test_the_decoder_of_the_vae_is_served_as_a_generator(serving: Server) -> Non
     assert (manifest.task, manifest.inputs[0].shape) == ("generate", (-1, 6))
     assert manifest.parity.max_abs_difference <= 1e-5
     asked = {"params": {"seed": 7, "count": 4}, "headers": {"accept": "image/png"}}
-    with httpx.Client(base_url=serving.url, timeout=60, trust_env=False) as client:
+    with serving.client() as client:
         first, second = (client.post("/v2/models/vae-decoder/infer", **asked) for _ in range(2))  # type: ignore[arg-type]
         assert first.headers["content-type"] == "image/png"
         assert first.content == second.content

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from rich.console import Console
 
 from service.store import ModelStore
-from tests.running_server import Server, start_server
+from tests.running_server import Server, a_server
 from tests.training.pictures_on_disk import bars
 from training import train_cnn
 from training.options import CNN
@@ -48,10 +47,9 @@ def home_of_all(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def serving(home_of_all: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = start_server(home_of_all, tmp_path_factory.mktemp("log") / "server.log")
-    yield running
-    assert running.stop() == 0
+def serving(home_of_all: Path) -> Iterator[Server]:
+    with a_server(home_of_all) as running:
+        yield running
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -70,7 +68,7 @@ def test_it_passed_the_gate(name: str, home_of_all: Path) -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_it_is_served_and_explained(name: str, serving: Server, pictures: Path) -> None:
     body = (pictures / "lying" / "000.png").read_bytes()
-    with httpx.Client(base_url=serving.url, timeout=120, trust_env=False) as client:
+    with serving.client(120) as client:
         png = {"Content-Type": "image/png"}
         answer = client.post(f"/v2/models/{name}-bars/infer", content=body, headers=png)
         assert answer.status_code == 200, answer.text

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import httpx
 import pytest
 
 from service.store import ModelStore
-from tests.running_server import Server, glassline, start_server
+from tests.by_command import trained
+from tests.running_server import Server, a_server
 
 MEDIA = {
     ".png": "image/png", ".csv": "text/csv", ".txt": "text/plain", ".json": "application/json",
@@ -50,22 +50,20 @@ FAMILIES = (
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server over all of them."""
     home = tmp_path_factory.mktemp("families")
     for one in FAMILIES:
-        done = glassline("train", *one.words.split(), "--name", one.name, home=home)
-        assert done.returncode == 0, done.stdout + done.stderr
-    running = start_server(home, tmp_path_factory.mktemp("log") / "server.log")
-    yield running
-    assert running.stop() == 0
+        trained(*one.words.split(), "--name", one.name, home=home)
+    with a_server(home) as running:
+        yield running
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda one: one.name)
-def test_it_is_released_served_and_explained(family: Family, served: Server) -> None:
-    stored = ModelStore(served.home).get(family.name)
+def test_it_is_released_served_and_explained(family: Family, serving: Server) -> None:
+    stored = ModelStore(serving.home).get(family.name)
     manifest = stored.manifest
     assert manifest.parity.max_abs_difference <= manifest.parity.tolerance
     assert manifest.parity.label_flips == 0
@@ -75,7 +73,7 @@ def test_it_is_released_served_and_explained(family: Family, served: Server) -> 
     assert example is not None, "a release brings an example along"
     body, kind = example.read_bytes(), {"content-type": MEDIA[example.suffix]}
     at = f"/v2/models/{family.name}"
-    with httpx.Client(base_url=served.url, timeout=120, trust_env=False) as client:
+    with serving.client(120) as client:
         answer = client.post(f"{at}/infer", content=body, headers=kind)
         assert answer.status_code == 200, answer.text
         outputs = {one["name"]: one for one in answer.json()["outputs"]}

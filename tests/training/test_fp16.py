@@ -7,7 +7,6 @@ import json
 import shutil
 from pathlib import Path
 
-import httpx
 import numpy as np
 import onnx
 import pytest
@@ -20,7 +19,8 @@ from service.inference.session import Session
 from service.manifest import Manifest
 from service.protocol.media import encode_png
 from service.store import ModelStore
-from tests.running_server import glassline, start_server
+from tests.by_command import trained
+from tests.running_server import a_server
 from tests.training.test_release import DATA, candidate
 from training import export, parity
 from training.half import halve
@@ -31,8 +31,7 @@ def half_home(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home's `lenet-digits`, and the same training released in FP16 as `lenet-half`."""
     folder = tmp_path_factory.mktemp("half")
     shutil.copytree(home / "bentoml" / "models", folder / "bentoml" / "models")
-    done = glassline("train", "cnn", "--epochs", "6", "--name", "lenet-half", "--fp16", home=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    trained("cnn", "--epochs", "6", "--name", "lenet-half", "--fp16", home=folder)
     return folder
 
 
@@ -75,25 +74,21 @@ def test_manifests_older_than_the_field_keep_their_digest(half_home: Path) -> No
 
 @pytest.mark.slow
 def test_a_model_in_half_precision_is_served_as_any_other(half_home: Path, tmp_path: Path) -> None:
-    server = start_server(half_home, tmp_path / "log")
-    try:
-        with httpx.Client(base_url=server.url, trust_env=False) as client:
-            for row in range(20):
-                png = encode_png(DATA.test.images[row])
-                answers = [
-                    client.post(
-                        f"/v2/models/{name}/infer",
-                        content=png,
-                        headers={"content-type": "image/png"},
-                    ).json()["outputs"]
-                    for name in ("lenet-digits", "lenet-half")
-                ]
-                labels = [
-                    next(o["data"] for o in outputs if o["name"] == "label") for outputs in answers
-                ]
-                assert labels[0] == labels[1]
-    finally:
-        server.stop()
+    with a_server(half_home, tmp_path / "log") as server, server.client() as client:
+        for row in range(20):
+            png = encode_png(DATA.test.images[row])
+            answers = [
+                client.post(
+                    f"/v2/models/{name}/infer",
+                    content=png,
+                    headers={"content-type": "image/png"},
+                ).json()["outputs"]
+                for name in ("lenet-digits", "lenet-half")
+            ]
+            labels = [
+                next(o["data"] for o in outputs if o["name"] == "label") for outputs in answers
+            ]
+            assert labels[0] == labels[1]
 
 
 class Overflowing(nn.Module):

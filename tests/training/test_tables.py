@@ -16,8 +16,8 @@ from sklearn import datasets
 
 from service.errors import GlasslineError
 from training.data import tables
+from training.data.table_columns import BadTable
 from training.data.table_files import BadFile, read_table, taken_for_missing
-from training.data.tables import BadTable
 from training.options import WrongOption
 
 PARTS = """\

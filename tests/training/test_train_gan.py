@@ -7,7 +7,6 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 import torch
@@ -17,7 +16,7 @@ from typer.testing import CliRunner
 
 from models.autoencoder import AutoencoderConfig, of_pictures
 from service.store import ModelStore
-from tests.running_server import REPOSITORY, Server, start_server
+from tests.running_server import REPOSITORY, Server, a_server
 from tests.training.pictures_on_disk import bars
 from training import train_gan
 from training.again import train_again
@@ -66,10 +65,9 @@ def decoder_of(home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def serving(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = start_server(home, tmp_path_factory.mktemp("log") / "server.log")
-    yield running
-    assert running.stop() == 0
+def serving(home: Path) -> Iterator[Server]:
+    with a_server(home) as running:
+        yield running
 
 
 def test_where_no_classifier_knows_the_pictures_one_is_trained_first(home: Path) -> None:
@@ -118,7 +116,7 @@ def test_a_sheet_of_each_epoch_is_kept_where_it_was_asked_for(home: Path) -> Non
 @pytest.mark.parametrize("name", [*NAMES, DECODER])
 def test_it_is_served_and_the_same_by_its_seed_and_by_replay(name: str, serving: Server) -> None:
     url = f"/v2/models/{name}/infer"
-    with httpx.Client(base_url=serving.url, timeout=60, trust_env=False) as http:
+    with serving.client() as http:
         first, second = (
             http.post(url, params={"seed": 7, "count": 3}, headers={"accept": "image/png"})
             for _ in range(2)

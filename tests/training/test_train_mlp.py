@@ -18,18 +18,18 @@ import pytest
 import torch
 from rich.console import Console
 from sklearn.neural_network import MLPClassifier
-from typer.testing import CliRunner
 
 from models.mlp import MISSING
 from service.explain.background import TableBackground
 from service.inference.session import Session
 from service.store import ModelStore, StoredModel
-from tests.running_server import Server, glassline, start_server
+from tests.by_command import train, trained
+from tests.running_server import Server, a_server
 from training import train_mlp
-from training.commands import app
 from training.data import tables
 from training.options import Options, WrongOption
 from training.provenance import weights_digest
+from training.table_inputs import columns_of
 from training.train_mlp import Config
 
 QUICK = Options(epochs=40, patience=10, device="cpu", learning_rate=0.01)
@@ -60,12 +60,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StoredModel]:
     """A home with the model `parts`, trained by the real command."""
     folder = tmp_path_factory.mktemp("mlp")
     file = parts_csv(folder / "parts.csv")
-    done = glassline(
-        "train", "mlp", "--data", str(file), "--target", "verdict", "--drop", "serial",
+    trained(
+        "mlp", "--data", str(file), "--target", "verdict", "--drop", "serial",
         "--hidden", "16,8", "--epochs", "40", "--learning-rate", "0.01", "--patience", "10",
         "--device", "cpu", "--name", "parts", "--class-weights", "balanced", home=folder,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
     return folder, ModelStore(folder).get("parts")
 
 
@@ -111,12 +110,9 @@ def test_a_gap_is_nan_or_the_number_that_stands_for_it(made: tuple[Path, StoredM
 
 
 @pytest.fixture(scope="module")
-def served(
-    made: tuple[Path, StoredModel], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    running = start_server(made[0], tmp_path_factory.mktemp("log") / "server.log")
-    yield running
-    assert running.stop() == 0
+def serving(made: tuple[Path, StoredModel]) -> Iterator[Server]:
+    with a_server(made[0]) as running:
+        yield running
 
 
 def ask(server: Server, route: str, body: Any, kind: str = "application/json") -> httpx.Response:
@@ -129,10 +125,10 @@ def ask(server: Server, route: str, body: Any, kind: str = "application/json") -
 
 @pytest.mark.slow
 def test_the_example_is_answered_as_the_graph_answers(
-    served: Server, made: tuple[Path, StoredModel]
+    serving: Server, made: tuple[Path, StoredModel]
 ) -> None:
     example = (made[1].folder / "example.csv").read_bytes()
-    outputs = ask(served, "infer", example, "text/csv").json()["outputs"]
+    outputs = ask(serving, "infer", example, "text/csv").json()["outputs"]
     said = {one["name"]: one["data"] for one in outputs}
     header, row = csv.reader(io.StringIO(example.decode()))
     assert header == ["width", "colour", "height"]
@@ -143,10 +139,10 @@ def test_the_example_is_answered_as_the_graph_answers(
 
 
 @pytest.mark.slow
-def test_the_explanation_finds_the_red_part(served: Server) -> None:
+def test_the_explanation_finds_the_red_part(serving: Server) -> None:
     row = {"name": "row", "datatype": "FP32", "shape": [1, 3], "data": [35.0, 2, 0.9]}
     asked = {"inputs": [row], "parameters": {"target": "bad", "seed": 1}}
-    answer = ask(served, "explain", asked)
+    answer = ask(serving, "explain", asked)
     assert answer.status_code == 200, answer.text
     said = answer.text
     assert "colour=red" in said
@@ -154,9 +150,9 @@ def test_the_explanation_finds_the_red_part(served: Server) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [4, -1, 0.5])
-def test_a_kind_that_nobody_has_seen_is_refused(code: float, served: Server) -> None:
+def test_a_kind_that_nobody_has_seen_is_refused(code: float, serving: Server) -> None:
     row = {"name": "row", "datatype": "FP32", "shape": [1, 3], "data": [35.0, code, 0.9]}
-    answer = ask(served, "infer", {"inputs": [row]})
+    answer = ask(serving, "infer", {"inputs": [row]})
     assert answer.status_code == 400
     assert "parts@1: the graph refuses these inputs" in answer.json()["error"]
 
@@ -181,8 +177,7 @@ def test_what_cannot_be_trained_is_refused_in_one_message(
 ) -> None:
     file = parts_csv(tmp_path / "parts.csv")
     filled = [word.format(file=file) for word in words]
-    # In this process: torch is loaded already.
-    done = CliRunner().invoke(app, ["mlp", *filled], env={"GLASSLINE_HOME": str(tmp_path / "h")})
+    done = train("mlp", *filled, home=tmp_path / "h")
     assert done.exit_code == status, done.output
     assert message in done.output.replace("\n", " ")
     assert "Traceback" not in done.output
@@ -221,7 +216,7 @@ def test_regression_is_learnt_in_its_own_unit(tmp_path: Path) -> None:
 def test_scaling_is_fitted_on_the_training_part_alone(scaling: str) -> None:
     table = tables.load("wine")
     parts = tables.split(table)
-    columns = train_mlp.columns_of(table, parts.train, scaling)
+    columns = columns_of(table, parts.train, scaling)
     train = table.rows[parts.train].astype(np.float64)
     scaled = (train - [one.shift for one in columns]) / [one.scale for one in columns]
     low, high = scaled.min(axis=0), scaled.max(axis=0)
@@ -236,7 +231,7 @@ def test_scaling_is_fitted_on_the_training_part_alone(scaling: str) -> None:
     # Rows outside the training part change nothing.
     other = dataclasses.replace(table, rows=table.rows.copy())
     other.rows[parts.test] *= 100
-    assert train_mlp.columns_of(other, parts.train, scaling) == columns
+    assert columns_of(other, parts.train, scaling) == columns
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from service import settings as configuration
 from service.protocol.vocabulary import Vocabulary
 from service.store import ModelStore, StoredModel
-from tests.running_server import Server, start_server
+from tests.running_server import Server, a_server
 from tests.training.recurrent_data import remarks, runs_csv
 from training import train_recurrent, train_texts
 from training.commands import app
@@ -72,14 +72,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(home: Path) -> Iterator[Server]:
-    running = start_server(home, home / "server.log")
-    yield running
-    assert running.stop() == 0
+    with a_server(home) as running:
+        yield running
 
 
 @pytest.fixture
 def http(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
+    with server.client() as client:
         yield client
 
 

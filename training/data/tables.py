@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
-from models.mlp import MISSING
-from service.errors import GlasslineError
+from training.data.table_columns import BadTable, Task, truth_of, values_of
 from training.data.table_files import Cells, read_table, taken_for_missing
 from training.options import WrongOption
 
-Task = Literal["classify", "regress"]
 #: Tables inside scikit-learn: what they are for, and where they come from.
 BUNDLED: dict[str, tuple[Task, str]] = {
     "breast_cancer": ("classify", "doi 10.24432/C5DW2B"),
@@ -30,20 +28,10 @@ BUNDLED: dict[str, tuple[Task, str]] = {
     "digits": ("classify", "doi 10.24432/C50P49"),
     "diabetes": ("regress", "Efron et al. 2004, Annals of Statistics 32(2)"),
 }
-#: More different texts than this in a column are names of rows, not kinds.
-MOST_KINDS = 256
-#: A whole-number target with at most so many values is taken for classes.
-MOST_CLASSES = 20
-#: What a gap among kinds is called: it is one of them.
-MISSING_KIND = "missing"
 #: Rows of each class, so that every part of the split has one.
 FEWEST_ROWS = 5
 #: The split does not follow the training seed: accuracies of several seeds compare.
 SPLIT_SEED = 20
-
-
-class BadTable(GlasslineError):
-    """A table that nothing can be learnt from as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +178,13 @@ def _from_file(
     if target in drop:
         raise WrongOption(f"--drop: '{target}' is the target.")
     cells = _with_target(cells, where, target, skip_missing_target)
-    kind, truth, labels = _truth(cells.columns[target], where, target, task)
+    kind, truth, labels = truth_of(cells.columns[target], where, target, task)
     rows, kinds = [], {}
     left = [name for name in cells.columns if name != target and name not in drop]
     if not left:
         raise BadTable(f"{where}: there is no column besides the target '{target}'.")
     for at, name in enumerate(left):
-        values, known = _column(cells, where, name, name in categorical)
+        values, known = values_of(cells, where, name, name in categorical)
         rows.append(values)
         if known:
             kinds[at] = known
@@ -230,102 +218,3 @@ def _with_target(cells: Cells, where: str, target: str, skip: bool) -> Cells:
     if not len(left):
         raise BadTable(f"{where}: target '{target}' is missing in every row.")
     return cells.some(left.tolist())
-
-
-def _truth(
-    cells: Sequence[str], where: str, target: str, task: str
-) -> tuple[Task, NDArray[np.int64] | NDArray[np.float64], tuple[str, ...]]:
-    numbers = _numbers(cells)
-    if task == "regress" and numbers is None:
-        odd = next(cell for cell in cells if _numbers([cell]) is None)
-        raise BadTable(
-            f"{where}: target '{target}' holds {odd!r:.60}, wanted numbers. "
-            "Classify instead, or mend the file."
-        )
-    whole = numbers is not None and bool((numbers == np.rint(numbers)).all())
-    few = len(set(cells)) <= MOST_CLASSES
-    if task == "regress" or (task == "auto" and numbers is not None and not (whole and few)):
-        assert numbers is not None
-        if not np.isfinite(numbers).all():
-            odd = cells[int(np.argmin(np.isfinite(numbers)))]
-            raise BadTable(f"{where}: target '{target}' holds {odd!r:.60}, wanted finite numbers.")
-        if numbers.min() == numbers.max():
-            raise BadTable(f"{where}: target '{target}' is {numbers[0]:g} in every row.")
-        return "regress", numbers[:, np.newaxis], ()
-    # Whole numbers in their own order, 10 behind 9.
-    order = (lambda one: (float(one), one)) if numbers is not None else (lambda one: one)
-    labels = tuple(sorted(set(cells), key=order))
-    if len(labels) < 2:
-        raise BadTable(
-            f"{where}: target '{target}' is '{labels[0]}' in every row, wanted two classes or more."
-        )
-    if _are_names(labels, cells):
-        raise BadTable(
-            f"{where}: target '{target}' has {len(labels)} different values in {len(cells)} rows: "
-            "no classes. Name another target, or take --task regress."
-        )
-    index = {label: at for at, label in enumerate(labels)}
-    return "classify", np.array([index[cell] for cell in cells], np.int64), labels
-
-
-def _column(
-    cells: Cells, where: str, name: str, categorical: bool
-) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Values of a column, and the names of its kinds where it has some."""
-    column = cells.columns[name]
-    there = [at for at, cell in enumerate(column) if not taken_for_missing(cell)]
-    remedy = f"Leave it out with --drop {name}."
-    if not there:
-        raise BadTable(f"{where}: column '{name}' is empty in every row. {remedy}")
-    known = [column[at] for at in there]
-    values = np.full(len(column), np.nan, np.float32)
-    numbers = None if categorical else _numbers(known)
-    if len(set(known)) == 1 and len(known) == len(column):
-        raise BadTable(
-            f"{where}: column '{name}' is '{known[0]}' in every row: nothing can be learnt from "
-            f"it. {remedy}"
-        )
-    if numbers is not None:
-        with np.errstate(over="ignore"):
-            values[there] = numbers
-        good = np.isfinite(values[there]) & (values[there] > MISSING)
-        if not good.all():
-            odd = there[int(np.argmin(good))]
-            raise BadTable(
-                f"{where}: line {cells.lines[odd]}, column '{name}': got {column[odd]!r:.60}, "
-                f"wanted a finite number of FP32 above {MISSING:g}. Mend the file."
-            )
-        return values, ()
-    texts = [at for at in there if _numbers([column[at]]) is None]
-    if not categorical and len(texts) < len(there) / 2:
-        raise BadTable(
-            f"{where}: column '{name}' holds numbers, but line {cells.lines[texts[0]]} says "
-            f"{column[texts[0]]!r:.60}. Mend the file, or take it as kinds: --categorical {name}."
-        )
-    kinds = tuple(sorted(set(known)))
-    if len(there) < len(column) and MISSING_KIND not in kinds:
-        kinds = (*kinds, MISSING_KIND)
-    if _are_names(kinds, known):
-        raise BadTable(
-            f"{where}: column '{name}' has {len(kinds)} different texts in {len(known)} rows: it "
-            f"names rows, not kinds (the first is {known[0]!r:.60}). {remedy}"
-        )
-    index = {kind: at for at, kind in enumerate(kinds)}
-    named = [MISSING_KIND if taken_for_missing(cell) else cell for cell in column]
-    return np.array([index[cell] for cell in named], np.float32), kinds
-
-
-def _are_names(different: Sequence[str], cells: Sequence[str]) -> bool:
-    """Whether texts name rows rather than kinds of them."""
-    often = len(different) > MOST_CLASSES and len(different) > len(cells) / 2
-    return often or len(different) > MOST_KINDS
-
-
-def _numbers(cells: Sequence[str]) -> NDArray[np.float64] | None:
-    """The cells as numbers, infinite ones too; None where one is none."""
-    if not all(cell.isascii() and "_" not in cell for cell in cells):
-        return None
-    try:
-        return np.array([float(cell) for cell in cells])
-    except ValueError:
-        return None
