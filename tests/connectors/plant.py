@@ -262,6 +262,18 @@ def running(folder: Path, port: int = 0, **options: str) -> Iterator[Plant]:
                 one.kill()
 
 
+def killing(victims: list[Any], every: int) -> Callable[[int], None]:
+    """For `Feeder.feed`: kill and start the next of them near the end of so many messages each."""
+
+    def told(place: int) -> None:
+        if place % every == every - 10:
+            victim = victims.pop(0)
+            victim.kill()
+            victim.start()
+
+    return told
+
+
 def wait_for(true: Callable[[], Any], seconds: float = 30) -> None:
     """Until it holds."""
     deadline = time.monotonic() + seconds

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.connectors.broker import needs_mosquitto
-from tests.connectors.plant import Feeder, Plant, row, running, wait_for
+from tests.connectors.plant import Feeder, Plant, killing, row, running, wait_for
 
 pytestmark = needs_mosquitto
 
@@ -98,13 +98,7 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_said_twice_differently
         for second in range(sent)
     ]
 
-    def told(place: int) -> None:
-        if place % 60 == 50:
-            victim = victims.pop(0)
-            victim.kill()
-            victim.start()
-
-    Feeder(plant.broker.port).feed(messages, told)
+    Feeder(plant.broker.port).feed(messages, killing(victims, 60))
     wait_for(lambda: len(plant.watcher.distinct("line8.kill/verdicts")) == sent, 60)
     wait_for(lambda: len(plant.watcher.distinct("line8.kill/alarms")) == 2 * sent // 20, 30)
     assert {one["verdict"] for one in plant.watcher.distinct("line8.kill/verdicts").values()} == {

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.connectors.broker import needs_mosquitto
-from tests.connectors.plant import Feeder, Plant, running, wait_for
+from tests.connectors.plant import Feeder, Plant, killing, running, wait_for
 
 pytestmark = needs_mosquitto
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
@@ -107,13 +107,7 @@ def test_killed_at_any_moment_every_row_is_made_once_of_all_its_values(plant: Pl
         if second:
             messages.append(("cell/line8/pump/heat", said(second - 1, 150.0 + second)))
 
-    def told(place: int) -> None:
-        if place % 60 == 50:
-            victim = victims.pop(0)
-            victim.kill()
-            victim.start()
-
-    Feeder(plant.broker.port).feed(messages, told)
+    Feeder(plant.broker.port).feed(messages, killing(victims, 60))
     wait_for(lambda: len(plant.watcher.distinct("line8.pump/verdicts")) == seconds, 60)
     assert not victims
     assert taken(plant, "line8.pump") == [
