@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.anomaly.times import SECOND
@@ -117,6 +117,7 @@ SAID = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(SAID, st.sampled_from([PAIR, HELD]), st.integers(0, 60))
 def test_wherever_it_is_killed_the_same_values_make_the_same_rows(
     said: list[Said], join: Join, cut: int
@@ -129,6 +130,7 @@ def test_wherever_it_is_killed_the_same_values_make_the_same_rows(
     assert before + after == outcomes
 
 
+@settings(deadline=None)
 @given(SAID, st.sampled_from([PAIR, HELD]), st.integers(0, 60), st.integers(0, 20))
 def test_what_a_broker_delivers_again_makes_no_row_again_and_changes_none(
     said: list[Said], join: Join, cut: int, again: int
@@ -144,6 +146,7 @@ def test_what_a_broker_delivers_again_makes_no_row_again_and_changes_none(
     assert first + run(said[cut:], join, joiner)[0] == run(said, join)[0]
 
 
+@settings(deadline=None)
 @given(SAID, st.sampled_from([PAIR, HELD]))
 def test_rows_go_in_the_order_of_their_times_each_once(said: list[Said], join: Join) -> None:
     times = [row["time"] for row in run(said, join)[0]]
