@@ -141,7 +141,9 @@ class Settings(BaseSettings):
         {}, description="Latency budgets of models, as JSON, and what is answered when one is over."
     )
     stream_future_s: float = Field(
-        60.0, ge=0, description="Seconds that a live row may be ahead of this server's clock."
+        60.0,
+        ge=0,
+        description="Seconds that a row of a stream may be ahead of this server's clock.",
     )
     stream_age_s: float = Field(
         86_400.0, gt=0, description="Seconds that a live row may be old; older ones are history."

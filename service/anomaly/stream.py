@@ -118,7 +118,7 @@ class Stream:
                 raise Conflict(
                     f"stream '{self.key.stream}': row {at} at {rfc3339(time)} differs from the one "
                     "that came at that time. A row is never replaced: send the next with its own "
-                    "time."
+                    "time, and where two senders use this name, give each a stream of its own."
                 )
         return staged
 

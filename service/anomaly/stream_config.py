@@ -94,7 +94,7 @@ class StreamConfig(BaseModel):
         if not isinstance(values, dict):
             raise InvalidParameter(f"{where}: settings: wanted a JSON object, got {values!r:.40}.")
         try:
-            return cls.model_validate(values)
+            config = cls.model_validate(values)
         except ValidationError as error:
             said = "; ".join(
                 f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}, "
@@ -104,6 +104,13 @@ class StreamConfig(BaseModel):
             raise InvalidParameter(
                 f"{where}: {said}. GET /docs lists every setting of a stream."
             ) from None
+        for sensor, (low, high) in config.ranges.items():
+            if low > high:
+                raise InvalidParameter(
+                    f"{where}: ranges.{sensor}: got {low:g} to {high:g}, wanted the lowest value "
+                    "first. No row would ever fit."
+                )
+        return config
 
     def row_rate(self, period_s: float) -> float:
         """Share of the rows that may exceed, in (0, 0.5).

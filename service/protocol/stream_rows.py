@@ -7,19 +7,16 @@ row names its `stream`.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from service.errors import MalformedBody, TensorMismatch, TooLarge, UnsupportedMediaType
+from service.protocol import row_objects
 
 #: Media types that rows may come in.
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
@@ -27,7 +24,14 @@ JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SECOND: Final = 1_000_000
 _NUMBERS: Final = frozenset({int, float, type(None)})
-_GAPS: Final = frozenset({"", "nan", "na", "null"})
+#: What is no sensor, and where it is said instead.
+_ELSEWHERE: Final = {
+    "stream": "Rows that name their stream go to /v2/models/{model}/streams.",
+    "is_historical": 'Say ?is_historical=true in the URL, or beside "rows" in JSON.',
+}
+#: Moments that have a date in UTC, microseconds since 1970: of the years 1 to 9999.
+_FIRST: Final = -62_135_596_800 * _SECOND
+_LAST: Final = 253_402_300_800 * _SECOND - 1
 #: A number that may be an integer beyond what a float holds is none that a sensor measured.
 _LARGEST: Final = float(np.finfo(np.float32).max)
 
@@ -80,11 +84,11 @@ def decode(
     kind = content_type.partition(";")[0].strip().lower()
     historical = None
     if kind in ("", JSON, "application/x-www-form-urlencoded"):
-        objects, historical = _of_json(body)
+        objects, historical = row_objects.of_json(body)
     elif kind in (NDJSON, "application/ndjson", "application/jsonl"):
-        objects = _of_lines(body)
+        objects = row_objects.of_lines(body)
     elif kind == CSV:
-        objects = list(_of_csv(body))
+        objects = list(row_objects.of_csv(body))
     else:
         raise UnsupportedMediaType(
             f"rows: Content-Type: got '{kind[:80]}', wanted {JSON}, {NDJSON} or {CSV}."
@@ -114,7 +118,7 @@ class _Table:
             if not row.keys() <= self._known:
                 self._refuse_names(at, row)
             times.append(event_time(row.get("time"), at))
-            order.append(self._stream or stream_name(row.get("stream"), f"row {at}: "))
+            order.append(self._stream or stream_name(row.get("stream"), f"rows: row {at}: "))
             values = [row.get(name) for name in self._sensors]
             if not _NUMBERS.issuperset(map(type, values)):
                 self._refuse_value(at, values)
@@ -146,10 +150,13 @@ class _Table:
 
     def _refuse_names(self, at: int, row: dict[str, Any]) -> NoReturn:
         unknown = sorted(str(name)[:40] for name in row.keys() - self._known)
+        remedy = next(
+            (said for name, said in _ELSEWHERE.items() if name in unknown),
+            "Send values under these names, and the moment as 'time'.",
+        )
         raise TensorMismatch(
             f"rows: row {at}: {', '.join(unknown[:5])}: no such sensor; there are "
-            f"{', '.join(self._sensors)}. Send values under the names that GET /v2/models/"
-            "{model} lists, and the moment as 'time'."
+            f"{', '.join(self._sensors)}. {remedy}"
         )
 
     def _refuse_value(self, at: int, values: list[Any], column: int | None = None) -> NoReturn:
@@ -172,13 +179,21 @@ def event_time(text: Any, at: int, *, naive: bool = False) -> int:
     Raises:
         TensorMismatch: it is no moment.
     """
+    if text is None:
+        raise TensorMismatch(
+            f"rows: row {at}: has no 'time'. Send the moment at which it was measured, in RFC 3339 "
+            "such as 2026-03-01T12:00:00.25Z."
+        )
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             if not naive:
                 raise ValueError("it has no offset from UTC")
-            return round(datetime.fromisoformat(f"{moment.isoformat()}Z").timestamp() * _SECOND)
-        return round(moment.timestamp() * _SECOND)
+            moment = moment.replace(tzinfo=UTC)
+        time = round(moment.timestamp() * _SECOND)
+        if not _FIRST <= time <= _LAST:
+            raise ValueError("in UTC it is beyond the years 1 to 9999")
+        return time
     except (TypeError, ValueError, OverflowError) as error:
         why = str(error) if isinstance(text, str) else "it is no text"
         raise TensorMismatch(
@@ -193,89 +208,16 @@ def stream_name(name: Any, where: str = "") -> str:
     Raises:
         TensorMismatch: it is none.
     """
+    if name is None:
+        raise TensorMismatch(
+            f"{where}has no 'stream'. Name one, or POST to /v2/models/{{model}}/streams/{{stream}}."
+        )
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise TensorMismatch(
             f"{where}stream: got {str(name)[:60]!r}, wanted LINE.GROUP: 1 to 128 of the letters "
             "A-Z a-z 0-9 . _ -, the first a letter or digit."
         )
     return name
-
-
-def _of_json(body: bytes) -> tuple[list[Any], bool | None]:
-    try:
-        said = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedBody(f"rows: not JSON ({error}).") from None
-    if isinstance(said, list):
-        return said, None
-    if not isinstance(said, dict):
-        raise MalformedBody('rows: wanted {"rows": [...]}, a list of rows, or one row.')
-    if "rows" not in said:
-        historical = said.pop("is_historical", None)
-        return [said], _flag(historical)
-    unknown = said.keys() - {"rows", "is_historical"}
-    if unknown or not isinstance(said["rows"], list):
-        raise MalformedBody(
-            f"rows: got {', '.join(sorted(unknown))[:80] or 'no list'}; wanted "
-            '{"rows": [...], "is_historical": false}.'
-        )
-    return said["rows"], _flag(said.get("is_historical"))
-
-
-def _flag(value: Any) -> bool | None:
-    if value is not None and not isinstance(value, bool):
-        raise MalformedBody(f"rows: is_historical: got {str(value)[:40]!r}, wanted true or false.")
-    return value
-
-
-def _of_lines(body: bytes) -> list[Any]:
-    objects = []
-    for number, line in enumerate(body.split(b"\n"), start=1):
-        if line.strip():
-            try:
-                objects.append(orjson.loads(line))
-            except orjson.JSONDecodeError as error:
-                raise MalformedBody(f"rows: line {number}: not JSON ({error}).") from None
-    return objects
-
-
-def _of_csv(body: bytes) -> Iterator[dict[str, Any]]:
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise MalformedBody(f"rows: not UTF-8 ({error.reason} at byte {error.start}).") from None
-    try:
-        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = next(lines, [])
-        if "time" not in header or len(set(header)) != len(header):
-            raise MalformedBody(
-                f"rows: header: got {','.join(header)[:80]!r}, wanted each column once, 'time' "
-                "among them."
-            )
-        for line in lines:
-            if line:
-                yield _named(header, line, lines.line_num)
-    except csv.Error as error:
-        raise MalformedBody(f"rows: not CSV ({error}).") from None
-
-
-def _named(header: Sequence[str], line: Sequence[str], number: int) -> dict[str, Any]:
-    if len(line) != len(header):
-        raise MalformedBody(f"rows: line {number}: {len(line)} cells under {len(header)} columns.")
-    return {
-        name: cell if name in ("time", "stream") else _cell(cell)
-        for name, cell in zip(header, line, strict=True)
-    }
-
-
-def _cell(text: str) -> Any:
-    """A number, None where nothing was measured; the text itself where it is no number."""
-    if text.strip().lower() in _GAPS:
-        return None
-    try:
-        return float(text) if "_" not in text else text
-    except ValueError:
-        return text
 
 
 def _finite(value: Any) -> float:

@@ -52,6 +52,11 @@ _SAID = {
         "accepted": {"type": "integer"},
         "duplicates": {"type": "integer"},
         "late": {"type": "integer"},
+        "notes": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Why rows were dropped, and what to do; absent where none was.",
+        },
         "deadline_missed": {"type": "boolean", "description": "The verdict is the fail-safe."},
         "deadline_ms": {"type": "number", "description": "The latency budget that is over."},
         "verdict": {"type": "string", "description": "The fail-safe, where it was answered."},

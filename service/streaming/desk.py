@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,16 +13,15 @@ from service.anomaly.snapshots import key_of, restore, snapshot
 from service.anomaly.stream import StreamKey
 from service.anomaly.stream_config import StreamConfig
 from service.anomaly.times import SECOND, microseconds, rfc3339
-from service.errors import Conflict, InvalidParameter, StreamRefused, UnknownStream
+from service.errors import Conflict, InvalidParameter, Unavailable, UnknownStream
 from service.inference.registry import LoadedModel
 from service.protocol import stream_rows
-from service.protocol.stream_rows import Body
 from service.settings import Settings
 from service.streaming.care import Care, alarm_of, person
 from service.streaming.description import described, drift_history
 from service.streaming.engine import Engine
+from service.streaming.intake import check_clock, said_of_rows
 from service.streaming.journal import ActEntry
-from service.streaming.requests import Taken
 from service.streaming.scoring import Scorer
 from service.streaming.turns import TurnWork
 
@@ -90,39 +88,20 @@ class Desk:
             body, asked["content_type"], scorer.subject.sensors, name, settings.max_batch_rows
         )
         historical = bool(sent.historical or asked["historical"])
-        if not historical:
-            self._check_clock(sent)
+        check_clock(sent, historical, settings)
         rows = {
             StreamKey(manifest.name, manifest.version, stream): one
             for stream, one in sent.rows.items()
         }
         taken = await self._engine.offer(scorer, rows, historical, StreamConfig.parse({}, "stream"))
         said = {"model_name": manifest.name, "model_version": manifest.version}
-        return said | _said_of_rows(name, sent, taken)
+        return said | said_of_rows(name, sent, taken, historical)
 
-    def _check_clock(self, sent: Body) -> None:
-        """Refuse old live rows, and those from the future, which would shut out all that follow."""
-        now = time.time_ns() // 1000
-        for stream, one in sent.rows.items():
-            newest, oldest = max(one.times), min(one.times)
-            ahead, age = (newest - now) / SECOND, (now - oldest) / SECOND
-            if ahead > self._settings.stream_future_s:
-                raise StreamRefused(
-                    f"stream '{stream}': a row is of {rfc3339(newest)}, {ahead:.0f} s ahead of "
-                    f"this server's clock; at most {self._settings.stream_future_s:g} s are "
-                    "accepted. Set the sender's clock, or raise GLASSLINE_STREAM_FUTURE_S."
-                )
-            if age > self._settings.stream_age_s:
-                raise StreamRefused(
-                    f"stream '{stream}': a row is of {rfc3339(oldest)}, {age / 3600:.1f} h ago; "
-                    f"live rows are at most {self._settings.stream_age_s:g} s old. Send it with "
-                    "is_historical true, set the sender's clock, or raise GLASSLINE_STREAM_AGE_S."
-                )
-
-    def _key(self, asked: Mapping[str, Any]) -> StreamKey:
+    async def _key(self, asked: Mapping[str, Any]) -> StreamKey:
         """The stream that is meant: of a version, or of the newest version that it has.
 
         Raises:
+            UnknownModel: there is none, nor its model.
             UnknownStream: there is none.
         """
         model, version, stream = asked["model"], asked["version"], asked["stream"]
@@ -130,14 +109,22 @@ class Desk:
         keys = self._engine.memory.versions(model, stream)
         fitting = [key for key in keys if version in (None, key.version)]
         if not fitting:
+            await self._check_model(model, version)
             raise UnknownStream(
                 f"stream '{stream}' of model '{model}': no row has come. POST one to "
                 f"/v2/models/{model}/streams/{stream}."
             )
         return fitting[-1]
 
+    async def _check_model(self, model: str, version: str | None) -> None:
+        """Refuse a model that is nowhere; one that is not served has its streams."""
+        try:
+            await self._find_model(model, version)
+        except Unavailable:
+            pass
+
     async def _describe(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
-        stream = self._engine.memory.get(self._key(asked))
+        stream = self._engine.memory.get(await self._key(asked))
         return described(stream)
 
     async def _list(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
@@ -146,6 +133,8 @@ class Desk:
         found = sorted(
             key for key in memory.streams if key.model == model and version in (None, key.version)
         )
+        if not found:
+            await self._check_model(model, version)
         return {
             "streams": [
                 {
@@ -192,7 +181,7 @@ class Desk:
         return answer
 
     async def _forget(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
-        key = self._key(asked)
+        key = await self._key(asked)
 
         def do(work: TurnWork) -> dict[str, Any]:
             memory = work.memory
@@ -212,7 +201,7 @@ class Desk:
         return await self._changed(key, do)
 
     async def _export(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
-        key = self._key(asked)
+        key = await self._key(asked)
 
         def do(work: TurnWork) -> dict[str, Any]:
             return {"state": base64.b64encode(snapshot(work.memory.get(key))).decode()}
@@ -241,10 +230,10 @@ class Desk:
         return await self._changed(key, do)
 
     async def _drift(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
-        return drift_history(self._engine.memory.get(self._key(asked)))
+        return drift_history(self._engine.memory.get(await self._key(asked)))
 
     async def _rebase(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
-        return await self._care.rebase(self._key(asked), asked)
+        return await self._care.rebase(await self._key(asked), asked)
 
     async def _act(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
         key, number = alarm_of(asked["alarm"])
@@ -280,24 +269,6 @@ def _until(asked: Mapping[str, Any], now: int) -> int | None:
             "shelve until the alarm ends."
         )
     return now + int(minutes * 60 * SECOND)
-
-
-def _said_of_rows(name: str | None, sent: Body, taken: Mapping[StreamKey, Taken]) -> dict[str, Any]:
-    by_stream = {key.stream: one for key, one in taken.items()}
-    if name is not None:
-        rows = by_stream[name].answers
-    else:
-        left = {stream: iter(one.answers) for stream, one in by_stream.items()}
-        rows = [{"stream": stream, **next(left[stream])} for stream in sent.order]
-    parts = by_stream.values()
-    return {
-        **({"stream": name} if name is not None else {}),
-        "rows": rows,
-        "alarms": [line for one in parts for line in one.alarms],
-        "accepted": sum(one.accepted for one in parts),
-        "duplicates": sum(one.duplicates for one in parts),
-        "late": sum(one.late for one in parts),
-    }
 
 
 __all__ = ["ACTS", "Desk", "FindModel"]

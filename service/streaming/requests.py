@@ -23,6 +23,8 @@ class Taken:
     accepted: int
     duplicates: int
     late: int
+    #: time of the newest row of the stream, microseconds since 1970
+    newest: int
 
 
 @dataclass(slots=True)

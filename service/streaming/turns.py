@@ -123,7 +123,9 @@ class TurnWork:
                     self._flood(stream.key, newest, begins=False)
             repeated = staged.duplicates + staged.late
             fresh = len(staged.times) - repeated
-            taken[stream.key] = Taken(answers, lines, fresh, staged.duplicates, staged.late)
+            taken[stream.key] = Taken(
+                answers, lines, fresh, staged.duplicates, staged.late, stream.track.newest or 0
+            )
             entry = RowsEntry(
                 stream.key, np.array(staged.times, np.int64), staged.values, staged.historical,
                 scores, shares,

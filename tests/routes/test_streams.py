@@ -154,6 +154,19 @@ def test_a_repeated_request_is_known_and_a_changed_one_refused(http: httpx.Clien
         ({**row(0), "time": "2099-01-01T00:00:00Z"}, 400, "ahead of this server's clock"),
         ({**row(0), "time": "2024-01-01T00:00:00Z"}, 400, "is_historical"),
         ({**row(0), "time": "yesterday"}, 400, "wanted RFC 3339"),
+        ({"pressure": 1.0, "heat": 1.0}, 400, "row 0: has no 'time'"),
+        (
+            {"rows": [{**row(0), "time": "2099-01-01T00:00:00Z"}], "is_historical": True},
+            400,
+            "ahead of this server's clock",
+        ),
+        (
+            {"rows": [{**row(0), "time": "0001-01-01T00:00:00+23:00"}], "is_historical": True},
+            400,
+            "beyond the years 1 to 9999",
+        ),
+        ([row(0), {**row(0), "heat": 7.0}], 409, "give each a stream of its own"),
+        ({**row(0), "stream": "L4.b"}, 400, "go to /v2/models/{model}/streams"),
         ([], 400, "got none"),
         ({"rows": 5}, 400, "wanted"),
     ],
@@ -167,12 +180,47 @@ def test_rows_that_do_not_fit_are_refused_in_words(
     assert http.get(f"{BASE}/L4.a").status_code == 404  # nothing of it was taken in
 
 
+def test_numbers_that_json_has_not_are_named(http: httpx.Client) -> None:
+    text = f'{{"time": "{NOW.isoformat()}", "pressure": NaN, "heat": 1}}'
+    for kind, said in (("application/json", "line 1"), ("application/x-ndjson", "line 1")):
+        answer = http.post(f"{BASE}/L4.a", content=text, headers={"content-type": kind})
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]
+        assert "send null where nothing was measured" in answer.json()["error"]
+    assert "got none" in http.post(f"{BASE}/L4.a", content=b"").json()["error"]
+
+
+def test_a_clock_that_is_set_back_is_told_why_nothing_is_taken_in(http: httpx.Client) -> None:
+    path = begin(http, "L4.clock")
+    send(http, path, rows(600, 10))
+    said = send(http, path, rows(0, 2))
+    assert (said["accepted"], said["late"]) == (0, 2)
+    (note,) = said["notes"]
+    newest = f"{NOW + timedelta(seconds=609):%Y-%m-%dT%H:%M:%SZ}"
+    assert f"2 rows are older than its newest, of {newest}" in note
+    assert "Was the sender's clock set back?" in note
+    old = send(http, path, {"rows": rows(0, 1), "is_historical": True})
+    assert "send it to a stream of its own" in old["notes"][0]
+    assert "notes" not in send(http, path, rows(610, 1))
+
+
+@pytest.mark.parametrize(
+    "path", ["nothing/streams", "nothing/streams/L1.a", "windows/versions/9/streams"]
+)
+def test_streams_of_a_model_that_is_nowhere_are_not_found(http: httpx.Client, path: str) -> None:
+    answer = http.get(f"/v2/models/{path}")
+    assert answer.status_code == 404
+    assert "is not in the store" in answer.text or "has no version" in answer.text
+
+
 def test_a_range_of_the_stream_tells_a_changed_unit(http: httpx.Client) -> None:
     path = begin(http, "L4.b", ranges={"heat": [-10, 40]})
     answer = http.post(path, json={**row(0), "heat": 104.0})  # it was degrees Fahrenheit
     assert answer.status_code == 400
     assert "heat: got 104, wanted -10 to 40" in answer.json()["error"]
     assert http.put(path, json={"ranges": {"cold": [0, 1]}}).status_code == 400
+    turned = http.put(f"{BASE}/L4.turned", json={"ranges": {"heat": [40, -10]}})
+    assert (turned.status_code, "wanted the lowest value first" in turned.text) == (400, True)
     assert http.put(path, json={"on_delay": 1}).status_code == 400
 
 
