@@ -41,8 +41,9 @@ class WholeFiles(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         assert storage_options is None
-        failed = f"epoch {checkpoint['epoch'] + 1} cannot be written"
-        save_checkpoint(Path(path), checkpoint, failed)
+        # What processes that train together hand to one another are weights alone.
+        what = f"epoch {checkpoint['epoch'] + 1}" if "epoch" in checkpoint else "it"
+        save_checkpoint(Path(path), checkpoint, f"{what} cannot be written")
 
 
 def best_weights(path: Path, flag: str) -> dict[str, torch.Tensor]:
