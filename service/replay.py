@@ -99,9 +99,11 @@ class Replayer:
         """
         record = self._records.get(record_id)
         if record.kind not in REPLAYED:
+            said = orjson.loads(record.body).get("prediction")
             raise Conflict(
                 f"record {record_id} is of kind '{record.kind}'; only predictions and "
                 "explanations can be replayed."
+                + (f" Replay the prediction that it is of: {said}." if said else "")
             )
         again = self._prediction if record.kind == "prediction" else self._explanation
         try:

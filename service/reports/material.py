@@ -18,7 +18,9 @@ from service.past import Past
 
 #: Records beside one that are told, of each kind the newest.
 MOST_BESIDE = 200
-_TOLD = (*search.REVIEWS, "replay", "erasure", "explanation", "shared-explanation", "read")
+_TOLD = (
+    *search.REVIEWS, "replay", "erasure", "explanation", "shared-explanation", "read", "alarm-act",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,9 @@ class Material:
 
     Attributes:
         record: that the report is about.
-        prediction: the record itself, or what it explains; None for other kinds.
-        explanation: the record itself, or the newest explanation of it.
+        prediction: the record itself, what it explains, or of an alarm the window that raised it;
+            None for other kinds.
+        explanation: the record itself, or the newest explanation of the prediction.
         row: of the prediction's batch, that is explained and shown.
         beside: what was put beside the record, by kind, oldest first.
         manifest: of the very model version; None where it cannot be had, and then `missing` says
@@ -95,7 +98,14 @@ class Collector:
         elif record.kind == "explanation":
             explanation, row = record, record.body["row"]
             prediction = self._told(record.body["explains"])
-        manifest, missing = self._manifest(record)
+        elif record.kind == "alarm" and record.body.get("prediction"):
+            prediction = self._told(record.body["prediction"])
+            of_window = self._beside(prediction)
+            explanation, row = self._explanation(of_window)
+            beside["erasure"] = [*beside["erasure"], *of_window["erasure"]]
+        manifest, missing = self._manifest(
+            record if prediction is None or record.kind != "alarm" else prediction
+        )
         names = [one["name"] for one in record.body["payloads"]]
         evidence = self._log.evidence(record_id, names)
         check(evidence)

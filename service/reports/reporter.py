@@ -13,6 +13,7 @@ from service.audit.recorder import Recorder
 from service.audit.store import RecordStore
 from service.past import Past, fail_safe_of
 from service.reports import PDF, proof, sections
+from service.reports.alarm import alarm, event_of
 from service.reports.blocks import Fact, Facts, Literal, Report, Section
 from service.reports.material import Collector, Material
 
@@ -68,6 +69,7 @@ class Reporter:
     def _written(self, material: Material) -> Report:
         record = material.record
         told = [
+            alarm(material),
             sections.decision(material),
             self._details(material),
             sections.the_input(material, self._records),
@@ -90,7 +92,7 @@ class Reporter:
 
     def _details(self, material: Material) -> Section | None:
         """All that a record of another kind says."""
-        if material.prediction is not None:
+        if material.prediction is not None or material.record.kind == "alarm":
             return None
         said: Mapping[str, Any] = material.record.body
         rest = {name: value for name, value in said.items() if name not in _ELSEWHERE}
@@ -107,7 +109,9 @@ def _article(kind: str) -> str:
 
 
 def _verdict(material: Material) -> str:
-    prediction = material.prediction
+    prediction, raised = material.prediction, event_of(material)
+    if raised is not None:
+        return f"{raised['stream']}, {raised['time']}"
     if prediction is None:
         return material.record.kind
     said = prediction.body["decision"]

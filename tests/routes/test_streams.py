@@ -109,6 +109,13 @@ def test_an_alarm_is_raised_recorded_explained_and_dealt_with(http: httpx.Client
         lambda: len(a := http.get("/audit/records?kind=alarm-act").json()["records"]) >= 4 and a
     )
     assert {one["parent_id"] for one in acts} == {found["record"]}
+    report = http.get(f"/audit/records/{found['record']}/report").text
+    for said in ("L1.press", "pressure", "acknowledged", "Ada", "lime-segments", "The input"):
+        assert said in report
+    refused = http.post(f"/audit/records/{found['record']}/replay")
+    assert (refused.status_code, found["prediction_record"] in refused.text) == (409, True)
+    for record in (found["prediction_record"], job["explanation_id"]):
+        assert http.post(f"/audit/records/{record}/replay").json()["verdict"] == "bit-exact"
     said = send(http, path, {"rows": rows(70, 20)})
     assert [one["change"] for one in said["alarms"]] == ["cleared"]
     state = http.get(path).json()
