@@ -108,14 +108,27 @@ class Engine:
                     return
                 self._wake.clear()
                 continue
-            try:
-                await self._turn(requests)
-            except GlasslineError as error:
-                _refuse(requests, error)
-            except Exception:
-                _log.exception("streams: a turn failed")
-                self._stale = True
+            await self._attempt(requests)
+
+    async def _attempt(self, requests: list[Request]) -> None:
+        """A turn; one that fails for no known reason is done again one by one.
+
+        Nothing of it is durable then, and whoever is at fault fails alone.
+        """
+        try:
+            await self._turn(requests)
+        except GlasslineError as error:
+            _refuse(requests, error)
+        except Exception:
+            _log.exception("streams: a turn failed")
+            self._stale = True
+            if len(requests) == 1:
                 _refuse(requests, Unavailable("streams: internal error, see the log. Try again."))
+                return
+            for one in requests:
+                if not one.done.done():
+                    one.undo()
+                    await self._attempt([one])
 
     def _next(self) -> list[Request]:
         """What the next turn does: at most one request a stream, the others keep their order."""

@@ -40,6 +40,11 @@ class RowsRequest:
     staged: list[tuple[Stream, Staged]] = field(default_factory=list)
     begun: list[Stream] = field(default_factory=list)
 
+    def undo(self) -> None:
+        """Forget what was made of it in a turn that failed."""
+        self.staged.clear()
+        self.begun.clear()
+
     @property
     def keys(self) -> set[StreamKey]:
         """Streams that it is about."""
@@ -58,6 +63,9 @@ class ActRequest:
     key: StreamKey
     do: Callable[[Any], Any]
     done: asyncio.Future[Any]
+
+    def undo(self) -> None:
+        """Nothing was made of it."""
 
     @property
     def keys(self) -> set[StreamKey]:

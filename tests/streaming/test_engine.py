@@ -227,6 +227,35 @@ def test_who_is_at_fault_is_refused_alone(tmp_path: Path, scorer: Scorer) -> Non
     with_engine(tmp_path / "s.db", scorer, live)
 
 
+def test_a_fault_of_ours_hurts_its_own_request_alone(tmp_path: Path, scorer: Scorer) -> None:
+    """Rows that the protocol should have refused: their moment has no date."""
+
+    async def live(engine: Engine) -> None:
+        await offer(engine, scorer, "L1.a", rows(0, 20))
+        none = rows(20, 1)
+        none.times[0] = -62_200_000_000 * SECOND
+        first, bad, last = await asyncio.gather(
+            offer(engine, scorer, "L1.a", rows(20, 5)),
+            offer(engine, scorer, "L1.bad", none),
+            offer(engine, scorer, "L1.b", rows(0, 5)),
+            return_exceptions=True,
+        )
+        assert isinstance(bad, Unavailable)
+        assert "internal error" in str(bad)
+        assert (first.accepted, last.accepted) == (5, 5)
+        again = await offer(engine, scorer, "L1.a", rows(20, 6))
+        assert (again.accepted, again.duplicates) == (1, 5)
+        assert key("L1.bad") not in engine.memory.streams
+
+    with_engine(tmp_path / "streams.db", scorer, live)
+
+    async def back(engine: Engine) -> None:
+        assert engine.memory.streams[key("L1.a")].counts.rows == 26
+        assert engine.memory.streams[key("L1.b")].counts.rows == 5
+
+    with_engine(tmp_path / "streams.db", scorer, back)
+
+
 def test_a_disk_that_fails_loses_nothing_that_was_acknowledged_and_takes_nothing_in(
     tmp_path: Path, scorer: Scorer
 ) -> None:
