@@ -163,8 +163,9 @@ class Alarm:
         return self._clear(time, None, True) if self.active else []
 
     def act(
-        self, number: int, act: str, time: int, by: str, comment: str | None, until: int | None
-    ) -> Event:
+        self, number: int, act: str, time: int, by: str, comment: str | None, until: int | None,
+        *, silent: bool = False,
+    ) -> Event:  # fmt: skip
         """What an operator does to an alarm.
 
         Args:
@@ -174,13 +175,15 @@ class Alarm:
             by: who acts.
             comment: in their words.
             until: end of a timed shelving; None shelves until the alarm ends.
+            silent: whether no row has come for long: then nobody knows that the process is still
+                in alarm, and it may be reset.
 
         Raises:
             UnknownAlarm: there is none of this number, or it is long over.
             Conflict: its state forbids the act; the message says why.
         """
         standing = self._standing(number)
-        refusal = self._refusal(number, standing, act)
+        refusal = self._refusal(number, standing, act, silent)
         if refusal:
             raise Conflict(f"alarm {number}: {act}: {refusal}")
         if act == "acknowledge":
@@ -192,8 +195,11 @@ class Alarm:
         elif act == "unshelve":
             self.shelved_until = None
         else:
-            self.active = False
+            self.faulty = self.active = False
+            self.quiet_since = None
             standing.cleared = time
+            if self.shelved_until == -1:  # it was shelved until it ends
+                self.shelved_until = None
         return Event(
             number, ACTS[act], time, None, standing.historical,
             self.shelved_until is not None, by, comment, until,
@@ -218,7 +224,7 @@ class Alarm:
             )
         return standing
 
-    def _refusal(self, number: int, standing: Standing, act: str) -> str:
+    def _refusal(self, number: int, standing: Standing, act: str, silent: bool) -> str:
         """Why an act is not to be done; empty if it is."""
         if act == "acknowledge" and standing.acknowledged:
             return "it is acknowledged already."
@@ -232,7 +238,7 @@ class Alarm:
             return "it is not shelved."
         if act == "reset" and not self.active:
             return "it is over already; nothing is latched."
-        if act == "reset" and self.faulty:
+        if act == "reset" and self.faulty and not silent:
             return "the process is still in alarm; it can be reset once that is over."
         return ""
 

@@ -28,6 +28,8 @@ from service.anomaly.times import SECOND, rfc3339
 from service.anomaly.track import SPARE, Outcome, Track
 from service.errors import Conflict
 
+#: Seconds without a row after which nobody knows whether an alarm is still on.
+SILENT_S = 60
 _WARMING_UP = Outcome("warming-up")
 
 
@@ -243,6 +245,18 @@ class Stream:
         change: Change = "drift-begun" if found.change == "begun" else "drift-ended"
         evidence = evidence_of(found.signals, len(self.subject.sensors))
         return [Event(0, change, time, None, historical, evidence=evidence)]
+
+    def act(
+        self, number: int, act: str, time: int, by: str, comment: str | None, until: int | None
+    ) -> Event:
+        """What an operator does to an alarm; see `Alarm.act`.
+
+        An alarm whose rows have stopped would never end by itself: a line that was taken down, or
+        that a later version of the model took over.
+        """
+        newest = self.track.newest
+        silent = newest is None or time - newest > max(SILENT_S * SECOND, self.track.gap)
+        return self.alarm.act(number, act, time, by, comment, until, silent=silent)
 
     def say(
         self, number: int, verdict: Verdict, time: int, by: str, comment: str | None

@@ -247,7 +247,7 @@ class Desk:
                 "number": number, "act": act, "time": now, "by": by, "comment": comment,
                 "until": until,
             }  # fmt: skip
-            event = stream.alarm.act(**said)
+            event = stream.act(**said)
             work.write(ActEntry(key, "act", said))
             line = work.announce(stream, event)
             work.owe("act", {"event": line, "caller": asked["caller"]})

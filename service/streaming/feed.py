@@ -63,7 +63,7 @@ class AlarmFeed:
             "acknowledged": _last(changes, "acknowledged", "re-alarmed") == "acknowledged",
             "confirmed": "confirmed" in changes,
             "judged": _verdict(changes),
-            "shelved": _last(changes, "shelved", "unshelved") == "shelved",
+            "shelved": _last(changes, "shelved", "unshelved", "reset") == "shelved",
             "changes": [
                 {k: one[k] for k in ("change", "time", "by", "comment", "until") if k in one}
                 for one in events

@@ -116,7 +116,7 @@ class Memory:
         elif entry.what == "put":
             self._put(key, entry.content)
         elif entry.what == "act":
-            self.streams[key].alarm.act(**entry.said)
+            self.streams[key].act(**entry.said)
         elif entry.what == "feedback":
             self.streams[key].say(**entry.said)
         elif entry.what == "rebase":

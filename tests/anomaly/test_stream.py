@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.anomaly.snapshots import key_of, restore, snapshot
-from service.anomaly.stream import Stream, StreamKey, Subject
+from service.anomaly.stream import SILENT_S, Stream, StreamKey, Subject
 from service.anomaly.stream_config import StreamConfig
 from service.anomaly.times import SECOND
 from service.errors import Conflict, CorruptStream, InvalidParameter
@@ -115,6 +115,21 @@ def test_an_alarm_that_spends_the_budget_lasts_as_long_as_its_fault() -> None:
     assert one.levels.look(2.0, one.config).alpha < 1e-4  # no row could begin an alarm now
     _, events = offer(one, at(*range(60, 64)), rows(4, 0.5))
     assert [(e.change, e.time) for e in events] == [("cleared", at(62)[0])]
+
+
+def test_an_alarm_whose_rows_have_stopped_can_be_reset() -> None:
+    one = stream()
+    offer(one, at(*range(5)), rows(5, 0.5))
+    offer(one, at(*range(5, 20)), rows(15, 2.0))
+    (still,) = at(19 + SILENT_S)
+    with pytest.raises(Conflict, match="still in alarm"):
+        one.act(1, "reset", still, "Ada", None, None)
+    one.act(1, "shelve", still, "Ada", None, None)
+    assert one.act(1, "reset", still + 1, "Ada", "taken down", None).change == "reset"
+    assert not one.alarm.active
+    assert one.alarm.shelved_until is None  # it was shelved until it ends
+    _, events = offer(one, at(*range(20, 30)), rows(10, 2.0))  # it goes on: a new alarm
+    assert [(e.number, e.change, e.shelved) for e in events] == [(2, "raised", False)]
 
 
 def test_a_gap_is_marked_and_no_window_goes_over_it() -> None:
