@@ -59,7 +59,7 @@ def draw(recording: Recording, sensors: Sequence[str], runs: Sequence[Replayed])
         _signal(axes, bins, recording.values[:, column].astype(np.float64))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
         axes.ticklabel_format(axis="y", useOffset=False)
-        _label(axes, literal(sensors[column], 22))
+        _label(axes, literal((recording.labels or sensors)[column], 30))
         for number, run in enumerate(runs):
             _shade(axes, run, recording.times[-1], number, len(runs))
     for number, run in enumerate(runs):

@@ -33,6 +33,7 @@ class Recording:
     `times` are microseconds since 1970, `values` (n, C) with NaN where nothing was measured;
     `left_out` names columns of the file that were not read, and `notes` says in words what was
     told from the file. `truth` (n,) is true where a fault is known to be, if anybody knows.
+    `labels` are the sensors' names with their units, where the file has these.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Recording:
     left_out: tuple[str, ...]
     notes: tuple[str, ...] = ()
     truth: NDArray[np.bool_] | None = None
+    labels: tuple[str, ...] = ()
 
 
 def read(
@@ -93,7 +95,7 @@ def read(
         notes = [*notes, "the newest row stood first: read from the end"]
     return Recording(
         path.stem, moments.tolist(), np.ascontiguousarray(table_of), columns.left_out,
-        tuple(notes), truth,
+        tuple(notes), truth, columns.labels(sensors),
     )  # fmt: skip
 
 
@@ -128,6 +130,16 @@ class _Columns:
         self.truth = None if form.truth is None else self._named(form.truth, "--truth")
         used = {*self.time, *self.sensors, self.truth}
         self.left_out = tuple(n for at, n in enumerate(table.header) if at not in used)
+
+    def labels(self, sensors: Sequence[str]) -> tuple[str, ...]:
+        """Names of the sensors, with their units where the columns have them."""
+        if not self._header:
+            return tuple(sensors)
+        columns = [self._header[at] for at in self.sensors]
+        return tuple(
+            column if _plain(column) == _plain(name) else name
+            for column, name in zip(columns, sensors, strict=True)
+        )
 
     def _by_place(self, width: int, sensors: Sequence[str], form: Form) -> None:
         self.time, self.sensors = [0], list(range(1, 1 + len(sensors)))

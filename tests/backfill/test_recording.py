@@ -63,6 +63,11 @@ def test_what_was_told_from_the_file_is_said(tmp_path: Path) -> None:
         assert said in " ".join(read(written(tmp_path, content), SENSORS).notes)
 
 
+def test_units_of_columns_label_the_picture(tmp_path: Path) -> None:
+    path = written(tmp_path, "time,Pressure [bar],Wärme\n1772366400,1,2\n")
+    assert read(path, SENSORS, Form(columns={"heat": "Wärme"})).labels == ("Pressure [bar]", "heat")
+
+
 def test_unicode_text_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
     content = "time\tpressure\theat\n1772366400\t1.5\t-2\n1772366401\t2.5\t1000.25\n"
     found = read(written(tmp_path, content, "a.txt", "utf-16"), SENSORS)
