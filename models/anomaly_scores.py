@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 #: Constants of SSIM for values in [0, 1], and the side of its windows in pixels.
 _C1, _C2, _SSIM = 0.01**2, 0.03**2, 7
-#: Count only where they are asked for: where a process may drift they would always be high.
-ASKED_FOR = frozenset({"level"})
+#: Count only where they are asked for: `level` would always be high where a process drifts, and
+#: `shift` is high after every step of a set point.
+ASKED_FOR = frozenset({"level", "shift"})
 
 
 class Seen(NamedTuple):
@@ -149,6 +150,36 @@ class Level(Mahalanobis):
         return self.distance(seen.row.mean(dim=1))
 
 
+class Shift(nn.Module):
+    """How far the channel that moved most has moved within a window: (n, 1).
+
+    The mean over the last sixth of the steps against the mean over those before, in units of what
+    such a difference usually is. Drift that is slow beside a window cancels out.
+    Source: two windows over a stream, Kifer, Ben-David and Gehrke 2004, "Detecting change in data
+    streams", with the means as the distance.
+    """
+
+    def __init__(self, channels: int, steps: int) -> None:
+        super().__init__()
+        self.last = max(1, steps // 6)
+        self.register_buffer("usual", torch.ones(channels))
+        self.usual: Tensor
+
+    def fit(self, rows: Tensor) -> None:
+        """Learn what a difference usually is, from windows (n, T, C), at least a thousandth."""
+        self.usual.copy_(self.differences(rows).square().mean(dim=0).sqrt().clamp_min(1e-3))
+
+    def forward(self, seen: Seen) -> Tensor:
+        return (self.differences(seen.row).abs() / self.usual).amax(dim=1, keepdim=True)
+
+    def differences(self, rows: Tensor) -> Tensor:
+        """Of the means of windows (n, T, C), in network units: (n, C)."""
+        # A small difference of two large means: in single precision the order of adding would show.
+        rows = rows.double()
+        now, before = rows[:, -self.last :], rows[:, : -self.last]
+        return (now.mean(dim=1) - before.mean(dim=1)).float()
+
+
 class NegativeElbo(nn.Module):
     """What a variational autoencoder holds against a row: -ELBO up to a constant, (n, 1).
 
@@ -219,5 +250,6 @@ def scores_of(
         scores |= {"ssim": Dissimilarity(), "multiscale": MultiScale()}
     else:
         scores = {"window": Mean(), "last": Last(), "level": Level(shape[1])}
+        scores["shift"] = Shift(shape[1], shape[0])
     scores["mahalanobis"] = Mahalanobis(latent)
     return scores | ({"elbo": NegativeElbo()} if variational else {})

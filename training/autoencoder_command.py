@@ -103,8 +103,8 @@ Scores = Annotated[
     str,
     flag(
         "Scores that make the one that is answered, by commas: pixel, ssim, multiscale of "
-        "pictures; worst, peak of large ones; window, last, level of windows; mahalanobis; elbo of "
-        "a vae. None = all that suit but level.", "Network", show_default=False,
+        "pictures; worst, peak of large ones; window, last, level, shift of windows; mahalanobis; "
+        "elbo of a vae. None = all that suit but level and shift.", "Network", show_default=False,
     ),
 ]  # fmt: skip
 Size = Annotated[

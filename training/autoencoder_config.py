@@ -45,7 +45,8 @@ class Config:
         latent: length of the code.
         units: maps of the first convolution, or units of a layer.
         active, sparsity: of `sparse`: how much a unit is on, on average, and the weight of it.
-        scores: those that make the one that is answered; () = all that suit but `level`.
+        scores: those that make the one that is answered; () = all that suit but `level`
+            and `shift`.
         anneal: of `vae`: epochs over which its divergence comes to count in full.
         patch: side of the patches of a large picture, in pixels.
         smooth: deviation of the Gaussian that the error map of a picture is smoothed with, in

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models import autoencoder
 from models.anomaly import ChannelError, Detector, PixelError
-from models.anomaly_scores import ASKED_FOR, Level, Mahalanobis, NegativeElbo, scores_of
+from models.anomaly_scores import ASKED_FOR, Level, Mahalanobis, NegativeElbo, Shift, scores_of
 from models.autoencoder import AutoencoderConfig
 from models.autoencoder_boards import BoardAutoencoder, BoardConfig
 from models.blocks import Pixels
@@ -259,6 +259,8 @@ def fit_scores(detector: Detector, train: Rows, held: Rows) -> None:
             score.fit(torch.cat([seen.row.mean(dim=1) for seen in _seen(detector, train)]))
         elif isinstance(score, Mahalanobis):
             score.fit(torch.cat([seen.code for seen in _seen(detector, train)]))
+        elif isinstance(score, Shift):
+            score.fit(torch.cat([seen.row for seen in _seen(detector, train)]))
         if isinstance(score, NegativeElbo):
             score.fit(*_rows(detector, held))
     if isinstance(detector.error, ChannelError):

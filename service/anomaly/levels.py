@@ -27,8 +27,6 @@ from service.calibration import Adaptive
 
 #: The level is never more than so many times the rate: quiet hours must not save up alarms.
 MOST: Final = 2.0
-#: A slow mean is never taken to be less: scores are errors, and no multiple of none.
-TINY: Final = 1e-12
 
 
 @dataclass(slots=True)
@@ -41,7 +39,7 @@ class Levels:
         judge: of the scores after it.
         held: scores of the run that may become an alarm.
         average: moving average of the scores.
-        base: their slow mean, which they are judged as multiples of where a stream follows drift.
+        base: their slow mean, which is taken off them where a stream follows drift.
         seen: rows in it.
         purse: of the budget of events.
     """
@@ -67,13 +65,17 @@ class Levels:
         return self.average
 
     def relative(self, score: float, config: StreamConfig) -> float:
-        """What is judged: the average, or its multiple of the slow mean."""
+        """What is judged: the average, or how far it lies above the slow mean.
+
+        The difference, not the multiple: a score that is put together of several is a mean of
+        logarithms, of which 0 is usual, and a difference of those is a multiple already.
+        """
         average = self.smoothed(score, config.smoothing)
         if config.follow_s is None:
             return average
         if not self.seen:
             self.base = average
-        return average / max(self.base, TINY)
+        return average - self.base
 
     def follow(self, config: StreamConfig, period_s: float) -> None:
         """The slow mean takes the newest average in; not while an alarm is on or may come."""

@@ -49,7 +49,7 @@ class StreamConfig(BaseModel):
     )
     follow_s: float | None = Field(
         None, gt=0, le=86_400,
-        description="Judge scores as multiples of their own mean over so long: follows drift.",
+        description="Judge scores less their own mean over so long: follows drift.",
     )  # fmt: skip
     smoothing: float = Field(
         1.0, gt=0, le=1, description="Weight of the newest score in a moving average; 1 = none."

@@ -6,12 +6,14 @@ Each run has a detector of its own, learnt from its first 290 rows (`skab_model.
 after them go through the code of the service (`glassline replay`), a row a second as recorded: 110
 rows of warm-up, which end where the tested part begins, then alarms at a budget of one event an
 hour. A fault is caught if an alarm is raised from its first row to its last; the delay counts from
-its first. Beside it the static threshold: the score that a share of 4 % of the same 110 rows
+its first. Beside it the static threshold: the score that a share of 2 % of the same 110 rows
 exceeds, with the same delays and the same smoothing.
 
-What was chosen, and on what: `SETTINGS` on the runs with even numbers (see `skab_model`), nine of
-them, and on the events of the anomaly-free run. The runs with odd numbers had no say; both stand in
-the table.
+What was chosen, and on what: `DETECTOR` and `SETTINGS`, out of some 300 that were drawn at random,
+by how many faults of the runs with even numbers (see `skab_model`) are caught where the
+anomaly-free run has three events at most, and where it is the same, by their delay. That the score
+is the shift within a window was decided after all 34 runs had been looked at, as plots. The runs
+with odd numbers had no say in the settings; both stand in the table.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +50,16 @@ from training.data.skab import LEARNT, Run
 
 #: Of every stream of the bench; see the module.
 SETTINGS: dict[str, Any] = {
-    "events_per_hour": 1, "rate": 0.04, "follow_s": 110, "smoothing": 0.5, "on_delay_s": 5,
-    "off_delay_s": 10, "warm_up_rows": CALIBRATING, "longest_freeze_s": 600, "period_s": 1,
+    "events_per_hour": 1, "rate": 0.02, "caution": 20, "own_reference": True, "smoothing": 0.5,
+    "on_delay_s": 8, "off_delay_s": 30, "warm_up_rows": CALIBRATING, "longest_freeze_s": 600,
+    "period_s": 1,
 }  # fmt: skip
+#: A detector of steps: drift within a run, which is slow beside a window, is no alarm.
+DETECTOR = replace(RECIPE, window=48, scores=("shift",), budget=0.02)
 #: Events that a stream begins with, and may save: none keeps the budget, one catches more faults.
 SAVED = (0, 1)
 #: First row that goes in: the first window ends at the first row that was not learnt from.
-FIRST = LEARNT - CALIBRATING - RECIPE.window + 1
+FIRST = LEARNT - CALIBRATING - DETECTOR.window + 1
 
 
 @dataclass
@@ -86,13 +91,12 @@ class Seen:
 
 def static_alarms(scorer: Scorer, recording: Recording) -> tuple[list[int], float]:
     """When alarms are raised by a threshold that never moves, and the share of rows in alarm."""
-    plain = {k: v for k, v in SETTINGS.items() if k != "follow_s"}
-    config = StreamConfig.parse({**plain, "own_reference": True}, "static")
+    config = StreamConfig.parse(SETTINGS, "static")
     run = replayed(scorer, recording, config, "static.a", "static")
-    limit = threshold(reference(run.scores[RECIPE.window :][:CALIBRATING]), SETTINGS["rate"])
+    limit = threshold(reference(run.scores[DETECTOR.window :][:CALIBRATING]), SETTINGS["rate"])
     alarm, raised, rows = Alarm(), [], 0
     for time, score in zip(recording.times, run.scores, strict=True):
-        if time < recording.times[CALIBRATING + RECIPE.window] or np.isnan(score):
+        if time < recording.times[CALIBRATING + DETECTOR.window] or np.isnan(score):
             continue
         over = score > limit
         for event in alarm.step(config, time, bool(over), Reading(score, 0, 0), historical=True):
@@ -100,6 +104,25 @@ def static_alarms(scorer: Scorer, recording: Recording) -> tuple[list[int], floa
                 raised.append(event.time)
         rows += alarm.active
     return raised, rows / len(recording.times)
+
+
+def visible(recording: Recording, begin: int, end: int) -> int | None:
+    """When a fault is first to be seen in the signals by somebody who knows where to look.
+
+    From there the mean of five rows of one sensor lies beyond all that it was in the rows before
+    this very fault, by a quarter of their range, five times in a row. Nothing that has to keep
+    quiet elsewhere can be held to that; it says how far a goal for the delay can be met at all.
+    """
+    values = recording.values.astype(np.float64)
+    means = np.lib.stride_tricks.sliding_window_view(values, 5, axis=0).mean(axis=2)
+    times = np.array(recording.times[4:])
+    before = means[times < begin]
+    low, high = before.min(axis=0), before.max(axis=0)
+    room = (high - low) / 4
+    beyond = ((means < low - room) | (means > high + room)).any(axis=1)
+    beyond &= (times >= begin) & (times <= end)
+    five = np.flatnonzero(np.convolve(beyond, np.ones(5), "valid") == 5)
+    return int(times[five[0] + 4]) if len(five) else None
 
 
 def alarms(run: Replayed) -> list[int]:
@@ -111,7 +134,11 @@ def recorded(data: Path, run: Run, sensors: Sequence[str]) -> Recording:
     """The rows of a run from `FIRST` on, with the times at which they were recorded."""
     path = data / (f"{run.name}.csv")
     whole = read(path, sensors)
-    return Recording(run.name, whole.times[FIRST:], whole.values[FIRST:], whole.left_out)
+    truth = np.concatenate([np.zeros(LEARNT, np.bool_), run.tested.astype(np.bool_)])
+    return Recording(
+        run.name, whole.times[FIRST:], whole.values[FIRST:], whole.left_out, whole.notes,
+        truth[FIRST:] if truth.any() else None,
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -125,13 +152,13 @@ def main() -> None:
     data = skab.load(asked.data)
     free: dict[str, Any] = {}
     names = [f"{part}, {kept} saved" for kept in SAVED for part in ("all", "even", "odd")]
-    moving, still = {name: Seen() for name in names}, Seen()
+    moving, still, seen = {name: Seen() for name in names}, Seen(), Seen()
     with tempfile.TemporaryDirectory() as home:
         store = ModelStore(Path(home))
         for run in track(
             (data.free, *data.runs[: asked.runs]), "runs", console=Console(stderr=True)
         ):
-            stored = released(run.name, store, data)
+            stored = released(run.name, store, data, DETECTOR)
             registry = Registry(store, "cpu", threads=1, serves=False)
             scorer = Scorer(registry.get(stored.manifest.name))
             recording = recorded(asked.data, run, scorer.subject.sensors)
@@ -166,12 +193,15 @@ def main() -> None:
                     for name in ("all", part):
                         moving[f"{name}, {kept} saved"].add(alarms(found), begin, end)
                 still.add(fixed, begin, end)
+                first = visible(recording, begin, end)
+                seen.add([] if first is None else [first], begin, end)
             if asked.pages:
                 write_page(asked.pages, run, recording, scorer.subject.sensors, runs)
     said = {
         "anomaly_free": free,
         **{name: one.said() for name, one in moving.items()},
         "static": still.said(),
+        "to be seen at all": seen.said(),
         "settings": SETTINGS,
     }
     show(said)

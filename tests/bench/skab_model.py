@@ -58,9 +58,9 @@ def is_development(run: Run) -> bool:
     return int(run.name.split("/")[1]) % 2 == 0
 
 
-def windows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Windows (T - 9, 10, 6) of rows (T, 8): one that ends at each row from the tenth on."""
-    cut = np.lib.stride_tricks.sliding_window_view(rows[:, KEPT], RECIPE.window, axis=0)
+def windows(rows: NDArray[np.float32], steps: int = RECIPE.window) -> NDArray[np.float32]:
+    """Windows (T - steps + 1, steps, 6) of rows (T, 8): one ends at each row that has enough."""
+    cut = np.lib.stride_tricks.sliding_window_view(rows[:, KEPT], steps, axis=0)
     return np.ascontiguousarray(cut.transpose(0, 2, 1))
 
 
@@ -112,15 +112,16 @@ def smoothed(scores: NDArray[np.float64], weight: float = SMOOTHING) -> NDArray[
     return averages
 
 
-def one_class(run: Run, digest: str) -> OneClass:
+def one_class(run: Run, digest: str, steps: int = RECIPE.window) -> OneClass:
     """A run's parts: 290 of its first 400 rows learn, 110 calibrate, the others are tested."""
-    known, later = run.rows[:LEARNT], run.rows[LEARNT - RECIPE.window + 1 :]
-    cut = round((1 - HELD) * (LEARNT - CALIBRATING))
+    known, later = run.rows[:LEARNT], run.rows[LEARNT - steps + 1 :]
+    rows = LEARNT - CALIBRATING
+    cut = min(round((1 - HELD) * rows), rows - 2 * steps)
     return OneClass(
-        train=windows(known[:cut]),
-        held=windows(known[cut:-CALIBRATING]),
-        calibration=windows(known[-CALIBRATING:]),
-        test=windows(later),
+        train=windows(known[:cut], steps),
+        held=windows(known[cut:-CALIBRATING], steps),
+        calibration=windows(known[-CALIBRATING:], steps),
+        test=windows(later, steps),
         name=f"SKAB {run.name}",
         sha256=digest,
         licence=skab.LICENCE,
@@ -131,20 +132,27 @@ def one_class(run: Run, digest: str) -> OneClass:
     )
 
 
-def released(run: str, store: ModelStore, data: Skab | None = None, **changed: Any) -> StoredModel:
+def released(
+    run: str,
+    store: ModelStore,
+    data: Skab | None = None,
+    recipe: Config = RECIPE,
+    **changed: Any,
+) -> StoredModel:
     """Train on the first 400 rows of a run and release, calibrated at 1 %; under a minute.
 
     Args:
         run: its name, `valve1/9`.
+        recipe: of the detector.
         changed: fields of `Config` that are to be others, `name` or `budget` perhaps.
     """
     data = data or skab.load(DATA)
     found = next(one for one in (*data.runs, data.free) if one.name == run)
-    config = replace(RECIPE, **{"name": f"skab-{run.replace('/', '-')}", **changed})
-    parts = one_class(found, data.sha256)
+    config = replace(recipe, **{"name": f"skab-{run.replace('/', '-')}", **changed})
+    parts = one_class(found, data.sha256, config.window)
     detector, fitted = learn(config, parts.train, parts.held)
-    known = found.rows[: LEARNT - CALIBRATING]
-    fit_scores(detector, windows(known), windows(known))
+    known = windows(found.rows[: LEARNT - CALIBRATING], config.window)
+    fit_scores(detector, known, known)
     # Ten explanations and the test with random weights take longer than all the rest.
     candidate = replace(candidate_of(config, parts, detector, fitted), sanity=(0, 0), mistakes=0)
     return release(candidate, store)

@@ -10,8 +10,10 @@ import pytest
 import torch
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from models.anomaly import Detector
+from models.anomaly_scores import Seen, Shift
 from models.autoencoder import Autoencoder
 from models.autoencoder_boards import BoardAutoencoder
 from service.anomaly import conformal
@@ -169,8 +171,30 @@ def test_scores_are_those_that_were_asked_for() -> None:
     config = Config(kind="dense", scores=("level", "window"), options=replace(TINY, epochs=1))
     detector, _ = learn(config, data.train, data.held)
     assert detector.names == ("level", "window")
-    with pytest.raises(WrongOption, match=r"'ssim', wanted some of window, last, level, mahalano"):
+    with pytest.raises(WrongOption, match=r"'ssim', wanted some of window, last, level, shift, "):
         learn(replace(config, scores=("ssim",)), data.train, data.held)
+
+
+def test_the_shift_of_a_window_sees_a_step_and_no_slow_drift() -> None:
+    random = np.random.default_rng(0)
+    noise = torch.from_numpy(random.normal(size=(400, 30, 2))).float()
+    score = Shift(2, 30)
+    score.fit(noise[:300])
+
+    def shifts(windows: Tensor) -> Tensor:
+        nothing = torch.empty(0)
+        return score(Seen(windows, nothing, nothing, nothing))
+
+    still = shifts(noise[300:])
+    assert still.shape == (100, 1)
+    lower = noise[300:] - torch.tensor([50.0, 0.0])
+    assert torch.allclose(shifts(lower), still, atol=1e-4)
+    step = noise[300:].clone()
+    step[:, -5:, 1] -= 3
+    assert (shifts(step) > still.max()).float().mean() > 0.9
+    # Over thirty steps as much as the noise has: the means are 15 steps of 30 apart.
+    drifting = noise[300:] + torch.linspace(0, 0.2, 30)[:, None]
+    assert (shifts(drifting) > still.quantile(0.99)).float().mean() < 0.1
 
 
 def test_p_values_of_fresh_normal_windows_are_even() -> None:
