@@ -17,6 +17,8 @@ from service.audit_client import AuditClient, replayable
 
 out = Console()
 err = Console(stderr=True)
+#: Letters of a record's id, of a line with room for all columns, and of one that nothing cuts off.
+_ID, _ROOM, _PIPED = 36, 150, 240
 app = typer.Typer(help="What was recorded, and the proof of it.", no_args_is_help=True)
 
 ApiKey = Annotated[
@@ -33,6 +35,7 @@ Until = Annotated[str | None, typer.Option(help="Before.")]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Model name.")]
 Version = Annotated[str | None, typer.Option(help="Model version.")]
 #: What a table in a terminal shows of a record.
+_NARROW = ("created_at", "kind", "decision", "id")
 _SHOWN = ("created_at", "kind", "model", "version", "decision", "score", "caller", "review", "id")
 _FORMATS = {".csv": "csv", ".parquet": "parquet"}
 
@@ -92,11 +95,16 @@ def _write_search(http: AuditClient, filters: dict[str, Any], output: Path) -> N
 
 
 def _show(found: list[dict[str, Any]], limit: int) -> None:
-    table = Table(*_SHOWN)
+    wide = out if out.is_terminal else Console(width=_PIPED)
+    shown = _SHOWN if wide.width >= _ROOM else _NARROW
+    table = Table(*shown[:-1])
+    table.add_column("id", no_wrap=True, min_width=_ID)  # it is there to be copied
     for record in found[:limit]:
-        cells = ["" if record[name] is None else str(record[name]) for name in _SHOWN]
+        cells = ["" if record[name] is None else str(record[name]) for name in shown]
+        if shown is _NARROW:
+            cells[0] = cells[0][:16].replace("T", " ")  # to the minute
         table.add_row(*map(escape, cells))
-    out.print(table)
+    wide.print(table)
     if len(found) > limit:
         out.print("there are more: raise --limit, or write all with --out records.csv")
 

@@ -268,8 +268,13 @@ def test_the_command_line_searches_and_exports(searched: Server, tmp_path: Path)
     assert status == 0, said
     assert said.count("prediction") == 4
     assert "more" in said
+    shown = said
     status, said = audit(*asked, "--json")
-    assert [one["decision"] for one in json.loads(said)] == ["bad"] * 10
+    found = json.loads(said)
+    assert [one["decision"] for one in found] == ["bad"] * 10
+    for one in found[:4]:  # in a pipe nothing is cut off
+        assert one["id"] in shown
+        assert one["created_at"] in shown
     for name in ("records.csv", "records.parquet"):
         status, said = audit(*asked, "--out", str(tmp_path / name))
         assert status == 0, said
