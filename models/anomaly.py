@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from models.anomaly_scores import Seen
+from models.anomaly_scores import Seen, Shift
 from models.blocks import Pixels
 
 
@@ -112,7 +112,8 @@ class Detector(nn.Module):
     """An autoencoder as it is released.
 
     Input: rows in their own unit. Output: score (n, 1), higher = more anomalous; error
-    (n, H, W) or (n, T, C); reconstruction, in the rows' own unit; code (n, latent); parts (n, k).
+    (n, H, W) or (n, T, C); reconstruction, in the rows' own unit; code (n, latent); parts (n, k);
+    with `Shift` among them, shift (n, C): how far each channel has moved.
 
     Args:
         network: gives the reconstruction in network units, the code and, of a variational one,
@@ -145,11 +146,12 @@ class Detector(nn.Module):
         """All scores: (n, k)."""
         return torch.cat([part(seen) for part in self.parts.values()], dim=1)
 
-    def forward(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, row: Tensor) -> tuple[Tensor, ...]:
         seen = self.seen(row)
         parts = self.scores(seen)
         reconstruction = in_unit(self.network.scaling, seen.reconstruction)  # type: ignore[arg-type]
-        return self.combination(parts), seen.error, reconstruction, seen.code, parts
+        moved = [part.moved(seen.row) for part in self.parts.values() if isinstance(part, Shift)]
+        return self.combination(parts), seen.error, reconstruction, seen.code, parts, *moved
 
 
 def in_unit(scaling: nn.Module, units: Tensor) -> Tensor:

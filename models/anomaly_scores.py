@@ -170,7 +170,11 @@ class Shift(nn.Module):
         self.usual.copy_(self.differences(rows).square().mean(dim=0).sqrt().clamp_min(1e-3))
 
     def forward(self, seen: Seen) -> Tensor:
-        return (self.differences(seen.row).abs() / self.usual).amax(dim=1, keepdim=True)
+        return self.moved(seen.row).amax(dim=1, keepdim=True)
+
+    def moved(self, rows: Tensor) -> Tensor:
+        """How far each channel of windows (n, T, C) has moved, 1 = as far as usual: (n, C)."""
+        return self.differences(rows).abs() / self.usual
 
     def differences(self, rows: Tensor) -> Tensor:
         """Of the means of windows (n, T, C), in network units: (n, C)."""

@@ -43,6 +43,10 @@ def candidate_of(config: Config, data: OneClass, detector: Detector, fitted: Fit
         features=taken.features,
     )  # fmt: skip
     extent = data.shape[1:] if data.media is not None else data.shape
+    outputs = detection_outputs(extent, reconstruction, config.latent, detector.names)
+    if "shift" in detector.names:
+        shape = (-1, data.shape[-1])
+        outputs += (Tensor(name="shift", datatype="FP32", shape=shape, features=data.channels),)
     return Candidate(
         name=config.name,
         family="autoencoder",
@@ -50,7 +54,7 @@ def candidate_of(config: Config, data: OneClass, detector: Detector, fitted: Fit
         summary=_summary(config, data, detector),
         network=detector,
         inputs=(taken,),
-        outputs=detection_outputs(extent, reconstruction, config.latent, detector.names),
+        outputs=outputs,
         rows={taken.name: data.test},
         truth=data.anomalous.astype(np.int64),
         media=data.media,

@@ -25,7 +25,7 @@ def sheet(detector: Detector, data: OneClass) -> bytes:
         _spread(np.flatnonzero(~data.anomalous)), _spread(np.flatnonzero(data.anomalous))
     ])  # fmt: skip
     with torch.inference_mode():
-        _, error, reconstruction, _, _ = detector(torch.from_numpy(data.test[rows]))
+        _, error, reconstruction, *_ = detector(torch.from_numpy(data.test[rows]))
     regions = None if data.regions is None else data.regions[rows]
     return drawn(data.test[rows], reconstruction.numpy(), error.numpy(), regions)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.anomaly import usual
+from service.anomaly.contribution import moved
 from service.anomaly.reference import from_npy
 from service.anomaly.stream import Subject
 from service.calibration import Adaptive, EventBudget
@@ -88,15 +89,13 @@ class Scorer:
         self._input = model.manifest.inputs[0].name
         self._range = model.manifest.inputs[0].range
         self._unit = model.manifest.inputs[0].unit or ""
-        names = {tensor.name for tensor in model.manifest.outputs}
-        self._error = "error" if "error" in names else None
         #: windows of one run, most first; the last is 1
         self.sizes: Sequence[int] = self._sizes()
 
     def score(
         self, windows: Sequence[NDArray[np.float32]]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Scores (n,) of windows (T, C), and each sensor's share in the error of each, (n, C).
+        """Scores (n,) of windows (T, C), and how much each sensor stands out in each, (n, C).
 
         Raises:
             InvalidRequest: the graph refuses these values.
@@ -111,8 +110,10 @@ class Scorer:
             rows = {self._input: np.stack(windows[part])}
             outputs = self.model.predict(self.model.admit(rows))
             scores.append(outputs["score"].reshape(-1).astype(np.float32))
-            if self._error:
-                shares.append(outputs[self._error].mean(axis=1, dtype=np.float32))
+            if (found := moved(outputs)) is not None:
+                shares.append(found)
+            elif "error" in outputs:
+                shares.append(outputs["error"].mean(axis=1, dtype=np.float32))
         return np.concatenate(scores), np.concatenate(shares) if shares else None
 
     def _sizes(self) -> tuple[int, ...]:

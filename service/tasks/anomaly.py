@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.anomaly.contribution import Outputs, moved
 from service.anomaly.reference import from_npy
 from service.anomaly.verdict import p_values
 from service.errors import CalibrationError, CorruptModel, TensorMismatch
@@ -54,7 +54,7 @@ class AnomalyDetector:
         self._verdicts = np.array([NORMAL, ANOMALY], object)
         self._places = _Sensors(model.manifest) if _is_window(model.manifest) else _Regions()
 
-    def answer(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def answer(self, outputs: Outputs) -> dict[str, NDArray[Any]]:
         """Add the verdict to the graph's outputs.
 
         Args:
@@ -66,7 +66,8 @@ class AnomalyDetector:
             score is above `threshold` (n,) FP32, else `normal`; `budget` (n,) FP64, the rate of
             false alarms that the threshold is for; `contributors` (n, k) BYTES, the sensors, or
             the regions of the picture, with the largest errors, the largest first, and
-            `contributions` (n, k) FP32, their shares of the row's error, in [0, 1].
+            `contributions` (n, k) FP32, their shares of the row's error, in [0, 1]; of a graph
+            that gives `shift`, the sensors that moved most, and shares of its squares.
 
         Raises:
             TensorMismatch: the score of a row is no number.
@@ -80,7 +81,7 @@ class AnomalyDetector:
                 f"output 'score', row {row}: the model finds no number for this input, wanted one. "
                 "Check the input's values: some are far outside what it was trained on."
             )
-        contributors, contributions = self._places.largest(outputs["error"])
+        contributors, contributions = self._places.largest(outputs)
         return {
             **outputs,
             "p_value": p_values(self._calibration, self._reference, scores),
@@ -97,16 +98,17 @@ def _is_window(manifest: Manifest) -> bool:
 
 
 class _Sensors:
-    """Errors of windows (n, T, C), sensor by sensor."""
+    """Evidence of windows of C sensors."""
 
     def __init__(self, manifest: Manifest) -> None:
         window = manifest.inputs[0]
         names = window.features or [f"channel {at}" for at in range(window.shape[-1])]
         self._names = np.array(names, object)
 
-    def largest(self, error: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Names and shares (n, k) of the sensors with the largest errors."""
-        return _largest(error.sum(axis=1), self._names)
+    def largest(self, outputs: Outputs) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Names and shares (n, k) of the sensors that stand out most."""
+        found = moved(outputs)
+        return _largest(outputs["error"].sum(axis=1) if found is None else found, self._names)
 
 
 class _Regions:
@@ -115,8 +117,9 @@ class _Regions:
     def __init__(self) -> None:
         self._grids: dict[tuple[int, int], tuple[Any, Any, NDArray[Any]]] = {}
 
-    def largest(self, error: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def largest(self, outputs: Outputs) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Names and shares (n, k) of the regions with the largest errors."""
+        error = outputs["error"]
         height, width = error.shape[1:]
         grid = self._grids.get((height, width))
         if grid is None:

@@ -19,12 +19,17 @@ from models.autoencoder_boards import BoardAutoencoder
 from service.anomaly import conformal
 from service.anomaly.reference import reference
 from service.errors import CalibrationError
+from service.inference.registry import Registry
 from service.store import ModelStore
+from service.streaming.scoring import Scorer
+from service.tasks.anomaly import AnomalyDetector
 from training import autoencoder_losses, damage, train_autoencoder
+from training.autoencoder_candidate import candidate_of
 from training.autoencoder_config import Config
 from training.data import digits, one_class_sources
 from training.data.one_class import of_pictures
 from training.options import AUTOENCODER, WrongOption
+from training.release import release
 from training.train_autoencoder import learn, main
 
 QUIET = Console(quiet=True)
@@ -195,6 +200,31 @@ def test_the_shift_of_a_window_sees_a_step_and_no_slow_drift() -> None:
     # Over thirty steps as much as the noise has: the means are 15 steps of 30 apart.
     drifting = noise[300:] + torch.linspace(0, 0.2, 30)[:, None]
     assert (shifts(drifting) > still.quantile(0.99)).float().mean() < 0.1
+
+
+@pytest.mark.slow
+def test_a_detector_of_steps_names_the_sensor_that_moved(tmp_path: Path) -> None:
+    table = tmp_path / "pump.csv"
+    noise = np.random.default_rng(0).normal(size=(600, 3))
+    table.write_text("flow,heat,noise\n" + "".join(f"{a},{b},{c}\n" for a, b, c in noise))
+    config = Config(kind="dense", data=str(table), window=12, name="steps",
+                    scores=("shift",), options=replace(TINY, epochs=1))  # fmt: skip
+    data = one_class_sources.load(config, QUIET)
+    detector, fitted = learn(config, data.train, data.held)
+    candidate = replace(candidate_of(config, data, detector, fitted), sanity=(0, 0), mistakes=0)
+    release(candidate, store := ModelStore(tmp_path))
+    scorer = Scorer(Registry(store, "cpu", threads=1, serves=False).get("steps"))
+    step = data.test[0].copy()
+    step[-2:, 1] += 10
+    score, evidence = scorer.score([data.test[0], step])
+    assert score[1] > score[0]
+    assert evidence is not None
+    assert evidence.shape == (2, 3)
+    assert evidence[1].argmax() == 1
+    answer = AnomalyDetector(store.get("steps")).answer(
+        scorer.model.predict({"window": step[None]})
+    )
+    assert answer["contributors"][0, 0] == "heat"
 
 
 def test_p_values_of_fresh_normal_windows_are_even() -> None:
