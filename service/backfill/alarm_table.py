@@ -11,7 +11,7 @@ from service.reports.blocks import Grid
 
 #: Keeps a number and its unit on one line.
 SPACE = "\N{NO-BREAK SPACE}"
-HEADER = ("alarm", "raised, UTC", "lasted", "p-value", "sensors that contributed most")
+HEADER = ("alarm", "raised, UTC", "lasted", "p", "sensors that contributed most")
 
 
 def alarms(run: Replayed) -> Grid:
