@@ -6,15 +6,22 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.errors import InvalidParameter, UnknownAlarm
 from service.routes.negotiation import preferred
 from service.serving import Serving
+from service.streaming.alarm_page import page
 
 router = APIRouter(tags=["alarms"])
-EVENTS = "text/event-stream"
+EVENTS, PAGE = "text/event-stream", "text/html"
 AlarmPath = Annotated[str, Path(alias="id", description="Alarm id.", max_length=256)]
 
 
@@ -49,9 +56,23 @@ class Shelving(Act):
     )
 
 
+@router.get("/alarms", response_class=HTMLResponse)
+async def alarm_page() -> Response:
+    """The page on which operators see alarms as they come, and deal with them."""
+    text, policy = page()
+    headers = {
+        "content-security-policy": policy, "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer", "cache-control": "no-cache",
+    }  # fmt: skip
+    return HTMLResponse(text, headers=headers)
+
+
 @router.get(
     "/v2/alarms",
-    responses={200: {"content": {EVENTS: {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {EVENTS: {"schema": {"type": "string"}}}},
+        303: {"description": "To the page for people, where a browser asks."},
+    },
     response_class=JSONResponse,
 )
 async def alarms(
@@ -69,7 +90,10 @@ async def alarms(
 ) -> Response:
     """Alarms as JSON; with `Accept: text/event-stream` live events as they come, with resume."""
     serving: Serving = request.app.state.serving
-    if preferred(accept, ("application/json", EVENTS)) == EVENTS:
+    wanted = preferred(accept, ("application/json", EVENTS, PAGE))
+    if wanted == PAGE:
+        return RedirectResponse("../alarms", 303, {"vary": "accept"})
+    if wanted == EVENTS:
         known = None
         if last_event_id is not None:
             if not last_event_id.isdecimal() or len(last_event_id) > 15:
@@ -82,10 +106,10 @@ async def alarms(
         feed = serving.streams.feed.follow(known, lambda: serving.draining)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(feed, media_type=EVENTS, headers=headers)
-    page = await asyncio.to_thread(
+    said = await asyncio.to_thread(
         lambda: serving.streams.feed.page(after, limit, stream, history=history)
     )
-    return JSONResponse(page)
+    return JSONResponse(said)
 
 
 @router.get("/v2/alarms/{id}")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from service.access import Scope
 
-#: Operations and documentation: no key is asked for.
-_OPEN = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/v2", "/v2/"})
+#: Operations, documentation, and a page without data: no key is asked for.
+_OPEN = frozenset(
+    {"/", "/livez", "/readyz", "/metrics", "/alarms", "/docs", "/openapi.json", "/v2", "/v2/"}
+)
 _OPEN_BELOW = ("/v2/health/", "/static-offline-docs/", "/docs/")
 
 

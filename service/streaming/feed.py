@@ -28,7 +28,7 @@ class AlarmFeed:
         self._store = store
 
     def page(self, after: int, limit: int, stream: str | None, *, history: bool) -> dict[str, Any]:
-        """Alarms with what became of them, the newest first, and events after a sequence.
+        """Alarms with what became of them, the newest first, events, and floods and drifts.
 
         Args:
             after: events with a higher sequence are listed.
@@ -39,11 +39,18 @@ class AlarmFeed:
         last = self._store.last_sequence()
         events = self._store.events(after, limit, live=not history)
         alarms = self._store.newest_alarms(limit, stream, history=history)
+        standing = [orjson.loads(body) for body in self._store.standing()]
         said = [{"id": sequence, **orjson.loads(body)} for sequence, _, body in events]
         return {
             "alarms": [self.alarm(one) for one in alarms],
             "events": [one for one in said if stream in (None, one.get("stream"))],
             "last_event_id": last,
+            "floods": [one for one in standing if one["change"] == "flood-begun"],
+            "drifts": [
+                one
+                for one in standing
+                if one["change"] == "drift-begun" and stream in (None, one["stream"])
+            ],
         }
 
     def alarm(self, alarm: str) -> dict[str, Any]:

@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS alarms (
     change TEXT NOT NULL, time INTEGER NOT NULL, live INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS alarms_by_alarm ON alarms (alarm, sequence);
 CREATE INDEX IF NOT EXISTS alarms_by_line ON alarms (line, time);
+CREATE INDEX IF NOT EXISTS alarms_that_stand ON alarms (alarm, sequence)
+    WHERE live AND substr(change, 1, 6) IN ('flood-', 'drift-');
 CREATE TABLE IF NOT EXISTS owed (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, said TEXT NOT NULL, window BLOB);
 CREATE TABLE IF NOT EXISTS evidence (alarm TEXT PRIMARY KEY, said TEXT NOT NULL) WITHOUT ROWID;
@@ -207,6 +209,16 @@ class StreamStore:
             "SELECT alarm FROM alarms WHERE change = 'raised' AND (live OR ?)"
             " AND substr(alarm, 1, ?) = ? ORDER BY sequence DESC LIMIT ?",
             (history, len(prefix), prefix, limit),
+        )
+        return [row[0] for row in rows]
+
+    def standing(self) -> list[str]:
+        """Bodies of the live events by which floods and drifts began that are not over."""
+        rows = self._db.execute(
+            "SELECT body FROM alarms WHERE sequence IN"
+            " (SELECT max(sequence) FROM alarms INDEXED BY alarms_that_stand"
+            "  WHERE live AND substr(change, 1, 6) IN ('flood-', 'drift-') GROUP BY alarm)"
+            " AND change LIKE '%-begun' ORDER BY sequence"
         )
         return [row[0] for row in rows]
 

@@ -486,6 +486,8 @@ def test_a_drift_is_told_apart_from_alarms_and_survives_a_move(http: httpx.Clien
     drifts = [one for one in events if one["change"] == "drift-begun"]
     assert [one["alarm"] for one in drifts] == ["L7.press:windows:2:drift"]
     assert drifts[0]["signals"][0]["signal"] == "heat"
+    standing = http.get("/v2/alarms?stream=L7.press").json()["drifts"]
+    assert standing == drifts
     told = http.get(f"{path}/drift").json()
     assert told["drifting"] is True
     assert abs(told["signals"][0]["spreads"] - 10) < 2
@@ -507,6 +509,7 @@ def test_a_drift_is_told_apart_from_alarms_and_survives_a_move(http: httpx.Clien
     assert http.get(f"{path}/drift").json() == told
     said = http.post(f"{path}/drift", json={"by": "Ada", "comment": "new tool"})
     assert said.json()["change"] == "drift-rebased"
+    assert http.get("/v2/alarms?stream=L7.press").json()["drifts"] == []
     assert http.get(f"{path}/drift").json()["drifting"] is False
     off = begin(http, "L8.press", drift_rows=0)
     send(http, off, rows(0, 5))

@@ -24,6 +24,7 @@ from service.store import ModelStore
 from service.streaming import memory
 from service.streaming.care import Care
 from service.streaming.engine import Engine
+from service.streaming.feed import AlarmFeed
 from service.streaming.journal import RowsEntry, unpacked
 from service.streaming.scoring import Scorer
 from service.streaming.store import StreamStore
@@ -293,11 +294,21 @@ def test_a_flood_is_an_event_and_no_explanation_is_owed_in_it(
         for name in names:
             await offer(engine, scorer, name, rows(0, 30, level=0.0))
             await offer(engine, scorer, name, rows(30, 6, level=9.0))
+        (flood,) = floods()
+        assert (flood["line"], flood["change"]) == ("L1", "flood-begun")
         await offer(engine, scorer, "L1.0", rows(800, 1))
+
+    def floods() -> list[dict[str, Any]]:
+        store = StreamStore(tmp_path / "s.db", reads=True)
+        try:
+            return list(AlarmFeed(store).page(0, 10, None, history=False)["floods"])
+        finally:
+            store.close()
 
     with_engine(tmp_path / "s.db", scorer, live)
     store = StreamStore(tmp_path / "s.db")
     changes = [change for _, change, _ in store.events(0, 100, live=True)]
+    assert floods() == []
     assert changes == ["raised"] * 11 + ["flood-begun"] + ["raised"] * 3 + ["flood-ended"]
     owed = [said for _, _, said, _ in store.owed(100)]
     assert ['"explain":true' in said for said in owed] == [True] * 10 + [False] * 4
