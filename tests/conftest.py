@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +18,18 @@ from tests.running_server import Server, a_server, glassline
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with `lenet-digits`, trained for a few epochs by the real command."""
     folder = tmp_path_factory.mktemp("home")
-    done = glassline("train", "cnn", "--epochs", "6", home=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    base = tmp_path_factory.getbasetemp()
+    # Workers have folders side by side; whoever comes first trains for all of them.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        trained = shared / "trained"
+        if not trained.exists():
+            made = tmp_path_factory.mktemp("training")
+            done = glassline("train", "cnn", "--epochs", "6", home=made)
+            assert done.returncode == 0, done.stdout + done.stderr
+            made.rename(trained)
+    return Path(shutil.copytree(trained, folder, dirs_exist_ok=True))
 
 
 @pytest.fixture(scope="session")
