@@ -60,14 +60,15 @@ def test_every_body_answers_with_the_outputs_of_a_detector(
     network = detector(body, coding, windowed).eval()
     rows = windows(5) if windowed else pictures(5)
     answers = network(rows)
-    score, error, reconstruction, code, parts = answers
+    score, error, reconstruction, code, parts, *shift = answers
     assert score.shape == (5, 1)
     assert error.shape == ((5, 12, 3) if windowed else (5, 16, 16))
     assert reconstruction.shape == rows.shape
     assert code.shape == (5, 4)
     assert parts.shape == (5, len(network.names))
+    assert [one.shape for one in shift] == ([(5, 3)] if windowed else [])
     graph = tmp_path / "graph.onnx"
-    names = ["score", "error", "reconstruction", "latent", "parts"]
+    names = ["score", "error", "reconstruction", "latent", "parts"] + ["shift"] * windowed
     exporter = "torchscript" if body == "lstm" else "dynamo"
     export(network, {"row": rows[:2].numpy()}, names, graph, exporter=exporter)  # type: ignore[arg-type]
     got = ort.InferenceSession(str(graph)).run(names, {"row": rows.numpy()})
