@@ -202,13 +202,11 @@ class Predictor:
         assert budget is not None  # whoever asks has looked
         if budget.waits(request.inputs):
             return self.settle(model, request, await self._outputs(model, request), arrived)
-        left = budget.left(arrived)
-        if left <= 0:  # nobody would hear the answer
+        if budget.left(arrived) <= 0:  # nobody would hear the answer
             return self.settle(model, request, None, arrived)
         work = asyncio.ensure_future(self._outputs(model, request))
         try:
-            await asyncio.wait({work}, timeout=left)
-            outputs = work.result() if work.done() else None
+            outputs = work.result() if await budget.wait(work, arrived) else None
             return self.settle(model, request, outputs, arrived)
         finally:
             work.cancel()

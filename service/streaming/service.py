@@ -167,8 +167,7 @@ class StreamService:
         if budget is None:
             return await self.ask(asked, body)
         task = asyncio.ensure_future(self.ask(asked, body))
-        done, _ = await asyncio.wait({task}, timeout=max(0.0, budget.left(arrived)))
-        if done:
+        if await budget.wait(task, arrived):
             return task.result()
         task.add_done_callback(_look_at)
         model.metrics.late()

@@ -7,6 +7,7 @@ is answered, and says that it is one.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -167,6 +168,22 @@ class LatencyBudget:
             arrived: `time.perf_counter()` when the request came in.
         """
         return arrived + self._seconds - time.perf_counter()
+
+    async def wait(self, work: asyncio.Future[Any], arrived: float) -> bool:
+        """Wait for an answer for as long as it can be in time.
+
+        Args:
+            work: the answer to come; it is neither cancelled nor looked at.
+            arrived: see `left`.
+
+        Returns:
+            Whether it is there. If not, the budget is over.
+        """
+        # Once is not enough: uvloop's timers count in whole milliseconds, rounded, and an answer
+        # given up before its deadline would be on record as late when it was not.
+        while not work.done() and (left := self.left(arrived)) > 0:
+            await asyncio.wait({work}, timeout=left)
+        return work.done()
 
     def waits(self, inputs: Arrays) -> bool:
         """Whether a late answer to these inputs is waited for, because nothing stands in for it."""

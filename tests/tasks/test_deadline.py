@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 import numpy as np
 import pytest
+import uvloop
 from pydantic import ValidationError
 
 from service.errors import DeadlineExceeded, Unavailable
@@ -110,3 +112,32 @@ def test_a_budget_that_refuses_raises() -> None:
 def test_settings_that_mean_nothing_are_refused(said: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Deadline.model_validate(said)
+
+
+@pytest.mark.parametrize("ms", [0.3, 1.4, 5.4, 9.2])
+def test_an_answer_is_not_given_up_before_its_deadline_whatever_the_loop_rounds_to(
+    ms: float,
+) -> None:
+    budget = LatencyBudget(POLICY, Deadline(ms=ms))
+
+    async def waited() -> float:
+        never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        arrived = time.perf_counter()
+        assert not await budget.wait(never, arrived)
+        return (time.perf_counter() - arrived) * 1000
+
+    async def ten_times() -> list[float]:
+        return [await waited() for _ in range(10)]
+
+    assert min(uvloop.run(ten_times())) >= ms
+
+
+def test_an_answer_that_is_there_is_not_waited_for() -> None:
+    budget = LatencyBudget(POLICY, Deadline(ms=60_000))
+
+    async def answered() -> bool:
+        there = asyncio.get_running_loop().create_future()
+        there.set_result(1)
+        return await budget.wait(there, time.perf_counter())
+
+    assert uvloop.run(answered())
