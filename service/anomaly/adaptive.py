@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import math
 import struct
+from array import array
 from bisect import bisect_left, insort
-from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +54,9 @@ class AdaptiveConformal:
         CalibrationError: the reference or the buffer is too small for the rate.
     """
 
-    __slots__ = ("_alarms", "_alpha", "_by_age", "_cap", "_rate", "_rows", "_settings", "_sorted")
+    __slots__ = (
+        "_alarms", "_alpha", "_by_age", "_cap", "_oldest", "_rate", "_rows", "_settings", "_sorted",
+    )  # fmt: skip
 
     def __init__(self, reference: Scores, rate: float, settings: Adaptive | None = None) -> None:
         settings = settings or Adaptive()
@@ -70,10 +72,13 @@ class AdaptiveConformal:
         self._cap = min(1.0, settings.cap * rate)
         self._alpha = rate
         self._rows = self._alarms = 0
-        self._sorted: list[float] = _spread(reference, settings.buffer).tolist()
+        kept = _spread(reference, settings.buffer)
+        # Bare doubles: a process has thousands of these buffers, each score in them twice.
+        self._sorted = array("d", kept)
         # The reference has no order in time; leaving in this one, it stays a fair sample of itself.
-        order = np.random.default_rng(0).permutation(len(self._sorted))
-        self._by_age = deque(self._sorted[at] for at in order)
+        self._by_age = array("d", kept[np.random.default_rng(0).permutation(len(kept))])
+        #: place of the oldest score, once the buffer is full; the next newer ones follow, round it
+        self._oldest = 0
 
     @property
     def rarest(self) -> float:
@@ -121,11 +126,13 @@ class AdaptiveConformal:
         return self._settings.buffer
 
     def _remember(self, score: float) -> None:
-        ordered, by_age = self._sorted, self._by_age
-        if len(by_age) >= self._settings.buffer:
-            oldest = by_age.popleft()
-            del ordered[bisect_left(ordered, oldest)]
-        by_age.append(score)
+        ordered, by_age, at = self._sorted, self._by_age, self._oldest
+        if len(by_age) < self._settings.buffer:
+            by_age.append(score)
+        else:
+            del ordered[bisect_left(ordered, by_age[at])]
+            by_age[at] = score
+            self._oldest = (at + 1) % len(by_age)
         insort(ordered, score)
 
     @property
@@ -148,7 +155,8 @@ class AdaptiveConformal:
             self._rate, one.gamma, one.buffer, one.cap, self._alpha,
             self._rows, self._alarms, len(self._by_age),
         )  # fmt: skip
-        return _MAGIC + head + np.array(self._by_age, "<f8").tobytes()
+        by_age = np.roll(np.array(self._by_age, "<f8"), -self._oldest)
+        return _MAGIC + head + by_age.tobytes()
 
     @classmethod
     def restore(cls, state: bytes) -> AdaptiveConformal:
@@ -174,7 +182,7 @@ class AdaptiveConformal:
             )
         judge = cls(np.sort(scores), rate, Adaptive(gamma=gamma, buffer=buffer, cap=cap))
         judge._alpha, judge._rows, judge._alarms = alpha, rows, alarms
-        judge._by_age = deque(scores.tolist())
+        judge._by_age = array("d", scores)
         return judge
 
 

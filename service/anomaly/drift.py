@@ -64,9 +64,10 @@ class Drift:
     reference: NDArray[np.float64]
     #: rows of the block that is being filled
     pending: NDArray[np.float64]
-    #: (m, c) means of the last blocks, and (m,) when each ended
-    means: NDArray[np.float64]
-    ends: NDArray[np.int64]
+    #: (REMEMBERED, c) means of blocks and (REMEMBERED,) when each ended, the newest last; whole
+    #: from the beginning, so that a stream never needs more memory than in its first hour
+    all_means: NDArray[np.float64]
+    all_ends: NDArray[np.int64]
     #: (2, c) sums of squares and values while the reference is learnt
     sums: NDArray[np.float64]
     filled: int = 0
@@ -98,7 +99,7 @@ class Drift:
         given = np.full((2, width), np.nan) if reference is None else reference.astype(np.float64)
         return cls(
             (*sensors, SCORE), block, spreads, given, np.zeros((block, width)),
-            np.zeros((0, width)), np.zeros(0, np.int64), np.zeros((2, width)),
+            *_nothing(width), np.zeros((2, width)),
             since=[0] * width, found_by=[""] * width,
         )  # fmt: skip
 
@@ -106,6 +107,16 @@ class Drift:
     def learnt(self) -> bool:
         """Whether there is a reference."""
         return not bool(np.isnan(self.reference).any())
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """(m, c) means of the last m blocks; good until the next row."""
+        return self.all_means[REMEMBERED - min(self.blocks, REMEMBERED) :]
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """(m,) when each of them ended, microseconds since 1970; good until the next row."""
+        return self.all_ends[REMEMBERED - min(self.blocks, REMEMBERED) :]
 
     def take(
         self, times: Sequence[int], values: NDArray[np.float32], scores: Sequence[float]
@@ -151,8 +162,8 @@ class Drift:
         if not self.learnt:
             self.sums += means, (kept**2).sum(axis=0) / count
         self.blocks += 1
-        self.means = np.concatenate([self.means, means[None]])[-REMEMBERED:]
-        self.ends = np.append(self.ends, np.int64(time))[-REMEMBERED:]
+        self.all_means[:-1], self.all_means[-1] = self.all_means[1:], means
+        self.all_ends[:-1], self.all_ends[-1] = self.all_ends[1:], time
         if self.learnt:
             return self._look(time)
         if self.blocks >= LEARNT:
@@ -212,13 +223,13 @@ class Drift:
 
     def history(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """For a plot: (m,) ends of blocks, and (m, c) spreads from the reference."""
-        return self.ends, self._scaled() if self.learnt else np.full_like(self.means, np.nan)
+        ends = self.ends.copy()
+        return ends, self._scaled() if self.learnt else np.full_like(self.means, np.nan)
 
     def rebase(self) -> None:
         """What is now is right: the reference is learnt anew from here on."""
         self.reference[:] = np.nan
         self.sums[:] = 0.0
-        self.means, self.ends = self.means[:0], self.ends[:0]
         self.blocks, self.filled, self.drifting, self.began = 0, 0, False, 0
         self.since, self.found_by = [0] * len(self.names), [""] * len(self.names)
 
@@ -251,15 +262,23 @@ class Drift:
             both = np.frombuffer(fixed, "<f8").reshape(2, 2, width).copy()
             room = np.zeros((block, width))
             room[:filled] = np.frombuffer(pending, "<f8").reshape(filled, width)
+            last = min(blocks, REMEMBERED)
+            all_means, all_ends = _nothing(width)
+            all_means[REMEMBERED - last :] = np.frombuffer(means, "<f8").reshape(last, width)
+            all_ends[REMEMBERED - last :] = np.frombuffer(ends, "<i8").reshape(last)
             return cls(
-                tuple(names), block, spreads, both[0], room,
-                np.frombuffer(means, "<f8").reshape(-1, width), np.frombuffer(ends, "<i8"),
-                both[1], filled, blocks, since, found_by, drifting, began,
+                tuple(names), block, spreads, both[0], room, all_means, all_ends, both[1],
+                filled, blocks, since, found_by, drifting, began,
             )  # fmt: skip
         except (ValueError, struct.error) as error:
             raise CorruptStream(
                 f"state of a stream's drift: not what this version saved, or damaged ({error})."
             ) from None
+
+
+def _nothing(width: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Means and ends of no block."""
+    return np.full((REMEMBERED, width), np.nan), np.full(REMEMBERED, -1, np.int64)
 
 
 def _parts(state: bytes) -> list[bytes]:

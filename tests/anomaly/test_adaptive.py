@@ -61,6 +61,18 @@ def test_a_frozen_row_is_judged_and_changes_nothing() -> None:
     assert not all(absorbing.judge(50.0 + at).alarm for at in range(500))
 
 
+@given(scores=st.lists(st.sampled_from([-0.0, 0.0, 1.0, 1.5, 3.0]) | st.floats(-5, 5), max_size=40))
+def test_p_values_are_those_among_the_last_scores_and_no_others(scores: list[float]) -> None:
+    kept = np.arange(10.0)
+    judge = AdaptiveConformal(kept, 0.2, Adaptive(buffer=10))
+    # The reference leaves in an order of its own; once it has left, it is the last ten.
+    for at, score in enumerate([*range(10), *scores]):
+        said = judge.judge(float(score))
+        if at >= 10:
+            last = [*map(float, range(10)), *scores][at - 10 : at]
+            assert said.p_value == (1 + sum(one >= score for one in last)) / 11
+
+
 @settings(max_examples=40)
 @given(
     scores=st.lists(st.floats(-5, 50), max_size=60),

@@ -136,22 +136,22 @@ def test_rebased_it_begins_anew() -> None:
     assert _fed(drift, 6_000, 3, np.array([5.0, 0, 0]), start=6_000 * SECOND) == []
 
 
-@given(st.lists(st.integers(1, 700), max_size=8), st.integers(0, 3_000))
+@given(st.lists(st.integers(1, 700), max_size=8), st.integers(0, 6_000))
 @settings(max_examples=15, deadline=None)
 def test_however_rows_come_and_wherever_it_is_restored_the_bits_are_the_same(
     sizes: list[int], moved: int
 ) -> None:
-    times, values, scores = _rows(3_000, 4)
-    values[2_000:, 1] += 20
+    times, values, scores = _rows(6_000, 4)
+    values[2_000:, 1] += 20  # and more blocks after it than are remembered
     whole = Drift.begin(SENSORS, block=20)
     wanted = whole.take(times, values, scores)
     parts = Drift.begin(SENSORS, block=20)
     found, at = [], 0
-    for size in itertools.chain(sizes, [3_000]):
+    for size in itertools.chain(sizes, [6_000]):
         if at <= moved < at + size:
             parts = Drift.restore(parts.state())
         found += parts.take(times[at : at + size], values[at : at + size], scores[at : at + size])
-        at = min(at + size, 3_000)
+        at = min(at + size, 6_000)
     assert found == wanted
     assert wanted
     assert parts.state() == whole.state()
