@@ -110,6 +110,7 @@ ROUTES = [
     ("GET", "/v2/models/lenet-digits/streams", "predict"),
     ("GET", "/v2/models/lenet-digits/streams/L1.a", "predict"),
     ("PUT", "/v2/models/lenet-digits/streams/L1.a", "admin"),
+    ("PATCH", "/v2/models/lenet-digits/streams/L1.a", "admin"),
     ("DELETE", "/v2/models/lenet-digits/streams/L1.a", "admin"),
     ("GET", "/v2/models/lenet-digits/versions/1/streams/L1.a/state", "admin"),
     ("PUT", "/v2/models/lenet-digits/versions/1/streams/L1.a/state", "admin"),

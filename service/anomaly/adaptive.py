@@ -121,6 +121,30 @@ class AdaptiveConformal:
         self._remember(score)
 
     @property
+    def rate(self) -> float:
+        """Of false alarms, that is asked for."""
+        return self._rate
+
+    def retuned(self, rate: float, settings: Adaptive) -> AdaptiveConformal:
+        """The same scores, held against another rate; rows and alarms are counted anew.
+
+        Args:
+            rate: of false alarms, in (0, 1).
+            settings: with a buffer no smaller than this one's.
+
+        Raises:
+            CalibrationError: there are too few scores for the rate.
+        """
+        judge = type(self)(np.array(self._sorted), rate, settings)
+        judge._by_age = array("d", self._oldest_first())
+        judge._alpha = min(judge._cap, self._alpha * (rate / self._rate))
+        return judge
+
+    def _oldest_first(self) -> Scores:
+        scores: Scores = np.roll(np.array(self._by_age, "<f8"), -self._oldest)
+        return scores
+
+    @property
     def buffer(self) -> int:
         """Scores that are remembered, at most."""
         return self._settings.buffer
@@ -155,8 +179,7 @@ class AdaptiveConformal:
             self._rate, one.gamma, one.buffer, one.cap, self._alpha,
             self._rows, self._alarms, len(self._by_age),
         )  # fmt: skip
-        by_age = np.roll(np.array(self._by_age, "<f8"), -self._oldest)
-        return _MAGIC + head + by_age.tobytes()
+        return _MAGIC + head + self._oldest_first().tobytes()
 
     @classmethod
     def restore(cls, state: bytes) -> AdaptiveConformal:

@@ -114,14 +114,22 @@ class Levels:
         if len(self.warm) < self.wanted:
             return False
         scores = np.sort(np.concatenate([given, self.warm]))
-        settings = Adaptive(
-            gamma=config.adaptive_gamma(adaptive.gamma, period_s),
-            buffer=max(adaptive.buffer, 2 * fewest_rows(rate), len(self.warm)),
-            cap=min(adaptive.cap, MOST),
-        )
+        settings = _settings(config, period_s, adaptive, len(self.warm))
         self.judge = AdaptiveConformal(scores, rate, settings)
         self.warm = []
         return True
+
+    def retune(self, config: StreamConfig, period_s: float, adaptive: Adaptive) -> None:
+        """Hold scores against the budget of other settings; see `begin`.
+
+        Raises:
+            CalibrationError: there are too few scores for it.
+        """
+        if self.judge is None:
+            self.wanted = -1
+        elif (rate := config.row_rate(period_s)) != self.judge.rate:
+            settings = _settings(config, period_s, adaptive, self.judge.buffer)
+            self.judge = self.judge.retuned(rate, settings)
 
     def learn(self, score: float) -> None:
         """One score of the warm-up, of a row that is taken to be anomaly-free."""
@@ -165,3 +173,12 @@ class Levels:
             "wanted": self.wanted, "warm": self.warm, "held": self.held, "average": self.average,
             "base": self.base, "seen": self.seen, "purse": self.purse.to_json(),
         }  # fmt: skip
+
+
+def _settings(config: StreamConfig, period_s: float, adaptive: Adaptive, kept: int) -> Adaptive:
+    """How the judge adapts: the model's way, within what the budget needs and allows."""
+    return Adaptive(
+        gamma=config.adaptive_gamma(adaptive.gamma, period_s),
+        buffer=max(adaptive.buffer, 2 * fewest_rows(config.row_rate(period_s)), kept),
+        cap=min(adaptive.cap, MOST),
+    )

@@ -67,6 +67,11 @@ class Purse:
             if old in self.true:
                 self.true.remove(old)
 
+    def close(self, now: int, config: StreamConfig) -> None:
+        """The budget is another from now on: what was taken stays taken, whatever is said of it."""
+        self.debt = max(-config.saved_events, self.debt)
+        self.taken, self.true, self.before = {}, [], (self.debt, now)
+
     def say(self, number: int, true: bool, now: int, config: StreamConfig) -> tuple[float, str]:
         """Somebody has said whether an alarm was a true one.
 
@@ -78,7 +83,8 @@ class Purse:
         if config.events is None:
             return 0.0, "it is a rate of rows, and counts no events"
         if at is None or now - at > WITHIN:
-            return 0.0, f"the alarm was more than {WITHIN / SECOND / 3600:g} hours ago; it stands"
+            hours = WITHIN / SECOND / 3600
+            return 0.0, f"it was {hours:g} hours ago, or before the budget was changed; it stands"
         if true == (number in self.true):
             return 0.0, "it has its event back already" if true else "the alarm took an event out"
         if true:

@@ -1,4 +1,4 @@
-"""Records of alarms, of what operators did about them, and of streams that were forgotten."""
+"""Records of alarms and of what operators did about them, and of what was done to streams."""
 
 from __future__ import annotations
 
@@ -53,9 +53,14 @@ class AlarmRecorder:
         """Record that a drift began or is over, with its evidence; errors as `alarm` has them."""
         self._write("drift", new_id(), {"event": dict(event)}, event, "glassline", None)
 
-    def stream_forgotten(self, said: Mapping[str, Any]) -> None:
-        """Record that a stream's state was deleted; errors as `alarm` has them."""
-        about = {"change": "forgotten", **said}
+    def stream(self, change: str, said: Mapping[str, Any]) -> None:
+        """Record that a stream was forgotten or reconfigured; errors as `alarm` has them.
+
+        Args:
+            change: which.
+            said: model, version and stream, by whom, and what else is to be known.
+        """
+        about = {"change": change, **said}
         self._write("stream", new_id(), {"stream": dict(said)}, about, said["by"], None)
 
     def _write(

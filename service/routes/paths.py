@@ -87,7 +87,7 @@ def scope_of(path: str, method: str = "GET") -> Scope | None:
         return Scope.REVIEW
     if "/streams/" in path and path.endswith("/drift") and method == "POST":
         return Scope.REVIEW
-    if "/streams/" in path and method in ("PUT", "DELETE"):
+    if "/streams/" in path and method in ("PUT", "PATCH", "DELETE"):
         return Scope.ADMIN
     if "/streams/" in path and path.endswith("/state"):
         return Scope.ADMIN

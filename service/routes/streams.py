@@ -130,7 +130,10 @@ async def stream_info_version(
 
 @router.put("/v2/models/{model}/streams/{stream}", openapi_extra=_SETTINGS)
 async def configure_stream(request: Request, model: Model, stream: Name) -> dict[str, Any]:
-    """Settings of a stream, before its first row: budget, delays, lateness, ranges of sensors."""
+    """All settings of a stream: budget, delays, lateness, ranges of sensors; others are defaults.
+
+    A stream that has rows keeps its calibration, or the change is refused. It is recorded.
+    """
     said = await _settings(request)
     return await _ask(request, "configure", model, None, stream, config=said)
 
@@ -139,9 +142,25 @@ async def configure_stream(request: Request, model: Model, stream: Name) -> dict
 async def configure_stream_version(
     request: Request, model: Model, version: Version, stream: Name
 ) -> dict[str, Any]:
-    """Settings of a stream under a version of the model."""
+    """All settings of a stream under a version of the model."""
     said = await _settings(request)
     return await _ask(request, "configure", model, version, stream, config=said)
+
+
+@router.patch("/v2/models/{model}/streams/{stream}", openapi_extra=_SETTINGS)
+async def change_stream(request: Request, model: Model, stream: Name) -> dict[str, Any]:
+    """Some settings of a stream that has begun; the others stay, and so does its calibration."""
+    said = await _settings(request)
+    return await _ask(request, "change", model, None, stream, config=said)
+
+
+@router.patch("/v2/models/{model}/versions/{version}/streams/{stream}", openapi_extra=_SETTINGS)
+async def change_stream_version(
+    request: Request, model: Model, version: Version, stream: Name
+) -> dict[str, Any]:
+    """Some settings of a stream under a version of the model; the others stay."""
+    said = await _settings(request)
+    return await _ask(request, "change", model, version, stream, config=said)
 
 
 @router.delete("/v2/models/{model}/streams/{stream}")

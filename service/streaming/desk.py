@@ -23,6 +23,7 @@ from service.streaming.engine import Engine
 from service.streaming.intake import check_clock, said_of_rows
 from service.streaming.journal import ActEntry
 from service.streaming.scoring import Scorer
+from service.streaming.setting_up import change, parsed, set_up
 from service.streaming.turns import TurnWork
 
 FindModel = Callable[[str, str | None], Awaitable[LoadedModel]]
@@ -46,9 +47,9 @@ class Desk:
         care = self._care = Care(engine)
         self._asked = {
             "rows": self._rows, "describe": self._describe, "configure": self._configure,
-            "forget": self._forget, "export": self._export, "import": self._import,
-            "act": self._act, "list": self._list, "feedback": care.feedback,
-            "drift": self._drift, "rebase": self._rebase,
+            "change": self._change, "forget": self._forget, "export": self._export,
+            "import": self._import, "act": self._act, "list": self._list,
+            "feedback": care.feedback, "drift": self._drift, "rebase": self._rebase,
         }  # fmt: skip
 
     async def answer(self, asked: Mapping[str, Any], body: bytes) -> dict[str, Any]:
@@ -150,31 +151,19 @@ class Desk:
 
     async def _configure(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
         scorer = await self._scorer(asked["model"], asked["version"])
-        where = f"stream '{stream_rows.stream_name(asked['stream'])}'"
-        config = StreamConfig.parse(asked["config"], where)
-        unknown = config.ranges.keys() - set(scorer.subject.sensors)
-        if unknown:
-            raise InvalidParameter(
-                f"{where}: ranges: {', '.join(sorted(unknown))}: no such sensor; there are "
-                f"{', '.join(scorer.subject.sensors)}."
-            )
-        manifest = scorer.model.manifest
-        key = StreamKey(manifest.name, manifest.version, asked["stream"])
+        manifest, subject = scorer.model.manifest, scorer.subject
+        stream = stream_rows.stream_name(asked["stream"])
+        config = parsed(asked["config"], stream, subject.sensors)
+        key = StreamKey(manifest.name, manifest.version, stream)
+        return await self._changed(
+            key, lambda work: set_up(work, key, subject, config, asked["caller"])
+        )
 
-        def do(work: TurnWork) -> dict[str, Any]:
-            stream = work.memory.find(key)
-            if stream is not None and stream.counts.rows:
-                if stream.config == config:
-                    return described(stream)
-                raise Conflict(
-                    f"{where} has rows already, and its settings stand. DELETE it to begin anew "
-                    "with others."
-                )
-            entry = ActEntry(key, "begin", config.model_dump(mode="json"))
-            work.begin(entry, scorer.subject)
-            return described(work.memory.streams[key])
-
-        return await self._changed(key, do)
+    async def _change(self, asked: Mapping[str, Any], _: bytes) -> dict[str, Any]:
+        key = await self._key(asked)
+        return await self._changed(
+            key, lambda work: change(work, key, asked["config"], asked["caller"])
+        )
 
     async def _changed(self, key: StreamKey, do: Callable[[TurnWork], Any]) -> dict[str, Any]:
         answer: dict[str, Any] = await self._engine.act(key, do)

@@ -32,6 +32,8 @@ AT_ONCE: Final = 32
 AGAIN_S: Final = 5.0
 #: Whose the automatic explanations are.
 CALLER: Final = "glassline"
+#: What is recorded of a stream, by what is owed.
+_STREAMS: Final = {"forget": "forgotten", "settings": "reconfigured"}
 _log = logging.getLogger("glassline.streams")
 
 
@@ -166,9 +168,9 @@ class EvidenceDesk:
             return None, "queue full"
 
     def _act(self, kind: str, said: dict[str, Any]) -> None:
-        """Record what an operator did to an alarm, a drift, or that a stream was forgotten."""
-        if kind == "forget":
-            self._alarms.stream_forgotten(said)
+        """Record what was done to an alarm or a stream, or a drift."""
+        if kind in _STREAMS:
+            self._alarms.stream(_STREAMS[kind], said)
             return
         if kind == "drift":
             self._alarms.drift(said["event"])

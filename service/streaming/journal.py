@@ -39,7 +39,7 @@ class RowsEntry:
 
 @dataclass(frozen=True, slots=True)
 class ActEntry:
-    """Anything else: `begin`, `act`, `put` (a whole state), `forget`; `said` is JSON."""
+    """Anything else, say `begin`, `settings`, `act` or `put` (a whole state); `said` is JSON."""
 
     key: StreamKey
     what: str

@@ -12,6 +12,7 @@ import numpy as np
 from service import stream_metrics
 from service.anomaly.alarms import Event
 from service.anomaly.floods import WINDOW, FloodWatch
+from service.anomaly.reconfigure import reconfigure
 from service.anomaly.snapshots import restore, snapshot
 from service.anomaly.stream import Stream, StreamKey, Subject
 from service.anomaly.stream_config import StreamConfig
@@ -113,6 +114,8 @@ class Memory:
         elif entry.what == "begin":
             config = StreamConfig.model_validate(entry.said)
             self.streams[key] = Stream.begin(key, self._subjects(*key[:2]), config)
+        elif entry.what == "settings":
+            reconfigure(self.streams[key], StreamConfig.model_validate(entry.said))
         elif entry.what == "put":
             self._put(key, entry.content)
         elif entry.what == "act":

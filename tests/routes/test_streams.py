@@ -231,13 +231,49 @@ def test_a_range_of_the_stream_tells_a_changed_unit(http: httpx.Client) -> None:
     assert http.put(path, json={"on_delay": 1}).status_code == 400
 
 
-def test_settings_stand_once_rows_have_come(http: httpx.Client) -> None:
+def test_a_stream_that_runs_takes_other_settings_and_that_it_did_is_recorded(
+    http: httpx.Client,
+) -> None:
     path = begin(http, "L4.c")
-    send(http, path, rows(0, 1))
-    assert http.put(path, json=QUICK).status_code == 200
-    refused = http.put(path, json={"rate": 0.1})
-    assert (refused.status_code, "DELETE it" in refused.text) == (409, True)
-    assert http.delete(path).json()["rows"] == 1
+    send(http, path, rows(0, 40))
+    assert http.put(path, json=QUICK).json()["changed"] == {}
+    said = http.patch(path, json={"off_delay_s": 7, "rate": 0.04}).json()
+    assert said["changed"] == {"off_delay_s": [2.0, 7.0], "rate": [0.02, 0.04]}
+    assert said["settings"] == http.get(path).json()["settings"]
+    assert said["settings"]["on_delay_s"] == QUICK["on_delay_s"]  # what is not named stays
+    assert (said["budget"]["row_rate"], said["warm_up"]["over"]) == (0.04, True)
+    assert send(http, path, rows(40, 10, level=9.0))["alarms"][0]["change"] == "raised"
+    assert send(http, path, rows(50, 7))["alarms"] == []
+    assert send(http, path, rows(57, 20))["alarms"][0]["change"] == "cleared"
+    (found,) = until(
+        lambda: http.get("/audit/records?decision=reconfigured").json()["records"] or None
+    )
+    about = http.get(f"/audit/records/{found['id']}").json()["record"]["stream"]
+    assert about.pop("by")
+    assert about == {
+        "model": "windows", "version": "2", "stream": "L4.c", "rows": 40,
+        "settings": said["changed"],
+    }  # fmt: skip
+
+
+def test_settings_that_a_running_stream_cannot_take_are_refused(http: httpx.Client) -> None:
+    path = begin(http, "L4.d")
+    assert http.patch(f"{BASE}/L4.nowhere", json={"latch": True}).status_code == 404
+    assert http.patch(path, json={"latch": True}).json()["changed"] == {"latch": [False, True]}
+    send(http, path, rows(0, 5))
+    for settings, status, reason in (
+        ({"smoothing": 0.5}, 409, "smoothing 1.0"),
+        ({"on_delay": 1}, 400, "on_delay"),
+        ({"ranges": {"cold": [0, 1]}}, 400, "cold: no such sensor"),
+        ([1], 400, "wanted a JSON object"),
+        ({"on_delay_s": None}, 400, "on_delay_s"),
+    ):
+        refused = http.patch(path, json=settings)
+        assert (refused.status_code, reason in refused.json()["error"]) == (status, True)
+    refused = http.put(path, json={"events_per_hour": 3})  # and all else the default
+    assert (refused.status_code, "PATCH changes only" in refused.text) == (409, True)
+    assert http.get(path).json()["settings"]["latch"]
+    assert http.delete(path).json()["rows"] == 5
     assert http.get(path).status_code == 404
 
 

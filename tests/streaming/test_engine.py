@@ -27,6 +27,7 @@ from service.streaming.engine import Engine
 from service.streaming.feed import AlarmFeed
 from service.streaming.journal import RowsEntry, unpacked
 from service.streaming.scoring import Scorer
+from service.streaming.setting_up import change
 from service.streaming.store import StreamStore
 from service.streaming.turns import event_json
 from tests.small_detector import release_detector
@@ -121,6 +122,25 @@ def test_what_people_said_and_what_has_drifted_come_back_after_a_kill(
     async def again(engine: Engine) -> None:
         stream = engine.memory.streams[key("L1.a")]
         assert stream.feedback.said == {"true": 0, "false": 1}
+        assert snapshot(stream) == before[0]
+
+    with_engine(tmp_path / "s.db", scorer, live)
+    with_engine(tmp_path / "s.db", scorer, again)
+
+
+def test_settings_that_were_changed_come_back_after_a_kill(tmp_path: Path, scorer: Scorer) -> None:
+    before: list[bytes] = []
+
+    async def live(engine: Engine) -> None:
+        await offer(engine, scorer, "L1.a", rows(0, 60))
+        said = {"off_delay_s": 4, "rate": 0.05}
+        await engine.act(key("L1.a"), lambda work: change(work, key("L1.a"), said, "hmi"))
+        await offer(engine, scorer, "L1.a", rows(60, 10, level=6.0))
+        before.append(snapshot(engine.memory.streams[key("L1.a")]))
+
+    async def again(engine: Engine) -> None:
+        stream = engine.memory.streams[key("L1.a")]
+        assert (stream.config.off_delay_s, stream.levels.judge.rate) == (4, 0.05)
         assert snapshot(stream) == before[0]
 
     with_engine(tmp_path / "s.db", scorer, live)
