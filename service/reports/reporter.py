@@ -16,6 +16,7 @@ from service.reports import PDF, proof, sections
 from service.reports.alarm import alarm, event_of
 from service.reports.blocks import Fact, Facts, Literal, Report, Section
 from service.reports.material import Collector, Material
+from service.reports.stream import done, stream, stream_of
 
 #: Of a record, what other sections tell.
 _ELSEWHERE = frozenset({"payloads", "environment", "model", "schema"})
@@ -70,6 +71,7 @@ class Reporter:
         record = material.record
         told = [
             alarm(material),
+            stream(material),
             sections.decision(material),
             self._details(material),
             sections.the_input(material, self._records),
@@ -92,7 +94,7 @@ class Reporter:
 
     def _details(self, material: Material) -> Section | None:
         """All that a record of another kind says."""
-        if material.prediction is not None or material.record.kind == "alarm":
+        if material.prediction is not None or material.record.kind in ("alarm", "stream"):
             return None
         said: Mapping[str, Any] = material.record.body
         rest = {name: value for name, value in said.items() if name not in _ELSEWHERE}
@@ -112,6 +114,8 @@ def _verdict(material: Material) -> str:
     prediction, raised = material.prediction, event_of(material)
     if raised is not None:
         return f"{raised['stream']}, {raised['time']}"
+    if (about := stream_of(material)) is not None:
+        return done(about)
     if prediction is None:
         return material.record.kind
     said = prediction.body["decision"]

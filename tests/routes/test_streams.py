@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -254,6 +255,9 @@ def test_a_stream_that_runs_takes_other_settings_and_that_it_did_is_recorded(
         "model": "windows", "version": "2", "stream": "L4.c", "rows": 40,
         "settings": said["changed"],
     }  # fmt: skip
+    report = http.get(f"/audit/records/{found['id']}/report").text
+    assert "L4.c, other settings" in report
+    assert re.search(r">off_delay_s</td>\s*<td[^>]*>2</td>\s*<td[^>]*>7</td>", report)
 
 
 def test_settings_that_a_running_stream_cannot_take_are_refused(http: httpx.Client) -> None:
