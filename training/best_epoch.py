@@ -57,6 +57,8 @@ class BestEpoch(lightning.Callback):
             self.weights = {name: tensor.detach().clone() for name, tensor in state.items()}
         if self.patience and len(self.epochs) - 1 - self.best >= self.patience:
             trainer.should_stop = True
+        if not all(torch.isfinite(weight).all() for weight in pl_module.network.parameters()):
+            trainer.should_stop = True  # no later epoch mends what is no number
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
         if self.weights:

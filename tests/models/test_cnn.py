@@ -153,6 +153,7 @@ def test_any_size_and_colour_gives_one_logit_a_class(arch: str, channels: int, s
         assert sized(image).shape == (2, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_each_learns_bars_that_lie_from_bars_that_stand(arch: str) -> None:
     torch.manual_seed(0)

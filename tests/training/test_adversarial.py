@@ -76,6 +76,7 @@ def options_of(**changes: Any) -> Options:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spectral_norm", [True, False])
 def test_it_learns_both_kinds_of_a_toy(spectral_norm: bool) -> None:
     options = dataclasses.replace(options_of(), epochs=90)

@@ -393,6 +393,15 @@ def test_diverging_says_what_to_change() -> None:
                validation=(torch.full((2, 3), 1e30), torch.zeros(2, 1)))  # fmt: skip
 
 
+def test_it_stops_when_its_weights_are_no_numbers_and_ends_with_the_best_that_were() -> None:
+    network, told = fitted(
+        small(), learning_rate=0.99, optimizer="sgd", epochs=300, batch_mode="stochastic"
+    )
+    assert len(told.epochs) < 5
+    assert not math.isfinite(told.epochs[-1].training_loss)
+    assert all(torch.isfinite(weights).all() for weights in network.parameters())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

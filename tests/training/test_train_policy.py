@@ -59,6 +59,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StoredModel]
     return {name: train_policy.main(toy(name), store, QUIET) for name in TOY}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ppo", "dqn"])
 def test_each_algorithm_learns_and_is_released(
     algorithm: str, released: dict[str, StoredModel]
