@@ -7,12 +7,14 @@ from functools import lru_cache
 from typing import Final
 
 SECOND: Final = 1_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def microseconds(moment: datetime) -> int:
-    """Of an aware moment; exact."""
-    # A float holds every microsecond of the next two centuries: the product is rounded, not cut.
-    return round(moment.timestamp() * SECOND)
+    """Of an aware moment; exact, whatever its year."""
+    # Whole numbers: a float of seconds misses a microsecond from 2106 on.
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
 
 
 @lru_cache(maxsize=4096)

@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from service.anomaly.times import SECOND, microseconds
 from service.errors import MalformedBody, TensorMismatch, TooLarge, UnsupportedMediaType
 from service.protocol import row_objects
 
@@ -22,7 +23,6 @@ from service.protocol import row_objects
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 #: Names of streams: LINE.GROUP, or whatever of these letters.
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SECOND: Final = 1_000_000
 _NUMBERS: Final = frozenset({int, float, type(None)})
 #: What is no sensor, and where it is said instead.
 _ELSEWHERE: Final = {
@@ -30,8 +30,8 @@ _ELSEWHERE: Final = {
     "is_historical": 'Say ?is_historical=true in the URL, or beside "rows" in JSON.',
 }
 #: Moments that have a date in UTC, microseconds since 1970: of the years 1 to 9999.
-_FIRST: Final = -62_135_596_800 * _SECOND
-_LAST: Final = 253_402_300_800 * _SECOND - 1
+_FIRST: Final = -62_135_596_800 * SECOND
+_LAST: Final = 253_402_300_800 * SECOND - 1
 #: A number that may be an integer beyond what a float holds is none that a sensor measured.
 _LARGEST: Final = float(np.finfo(np.float32).max)
 
@@ -190,7 +190,7 @@ def event_time(text: Any, at: int, *, naive: bool = False) -> int:
             if not naive:
                 raise ValueError("it has no offset from UTC")
             moment = moment.replace(tzinfo=UTC)
-        time = round(moment.timestamp() * _SECOND)
+        time = microseconds(moment)
         if not _FIRST <= time <= _LAST:
             raise ValueError("in UTC it is beyond the years 1 to 9999")
         return time
