@@ -84,7 +84,8 @@ class Purse:
             return 0.0, "it is a rate of rows, and counts no events"
         if at is None or now - at > WITHIN:
             hours = WITHIN / SECOND / 3600
-            return 0.0, f"it was {hours:g} hours ago, or before the budget was changed; it stands"
+            why = f"more than {hours:g} hours ago, or before the budget was changed"
+            return 0.0, f"the alarm was {why}; it stands"
         if true == (number in self.true):
             return 0.0, "it has its event back already" if true else "the alarm took an event out"
         if true:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from service.anomaly.reconfigure import reconfigure
+from service.anomaly.reconfigure import changes, reconfigure
 from service.anomaly.stream import Stream, StreamKey, Subject
 from service.anomaly.stream_config import StreamConfig
 from service.errors import InvalidParameter
@@ -38,7 +38,7 @@ def set_up(
         Conflict: its calibration does not allow that.
     """
     stream = work.memory.find(key)
-    if stream is not None and stream.counts.rows:
+    if stream is not None:
         return _changed(work, stream, config, caller)
     work.begin(ActEntry(key, "begin", config.model_dump(mode="json")), subject)
     return described(work.memory.streams[key])
@@ -64,10 +64,13 @@ def change(work: TurnWork, key: StreamKey, values: Any, caller: str) -> dict[str
 
 
 def _changed(work: TurnWork, stream: Stream, config: StreamConfig, caller: str) -> dict[str, Any]:
-    changed = reconfigure(stream, config)
-    if changed:
-        key = stream.key
-        work.write(ActEntry(key, "settings", config.model_dump(mode="json")))
+    key, dumped = stream.key, config.model_dump(mode="json")
+    if not stream.counts.rows:  # nothing is learnt yet that a setting could not fit
+        changed = changes(stream.config, config)
+        work.begin(ActEntry(key, "begin", dumped), stream.subject)
+        return described(work.memory.streams[key]) | {"changed": changed}
+    if changed := reconfigure(stream, config):
+        work.write(ActEntry(key, "settings", dumped))
         said = {
             "model": key.model, "version": key.version, "stream": key.stream, "by": caller,
             "rows": stream.counts.rows, "settings": changed,
